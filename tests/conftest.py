@@ -1,0 +1,95 @@
+"""Tiny random models of the real classes, synthesised speech, and the data that may or may not be there."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf.audio import SAMPLING_RATE, load_audio
+from ser_hf.labels import EMOTIONS
+from ser_hf.modeling import SerConfig, SerFeatureExtractor, SerForAudioClassification
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+FAMILIES = ("whisper", "wav2vec2", "hubert", "wavlm", "hubert-layer-norm")
+SHARED_SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def tiny_encoder_config(family: str) -> dict:
+    """A tiny configuration of a real encoder; the -layer-norm variant is what the *large* models use."""
+    if family == "whisper":
+        return {
+            "model_type": "whisper", "d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 32, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 32,
+            "num_mel_bins": 80, "max_source_positions": 1500, "vocab_size": 32, "pad_token_id": 0,
+            "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1,
+        }  # fmt: skip
+    variant = {"feat_extract_norm": "layer", "do_stable_layer_norm": True} if family.endswith("-layer-norm") else {}
+    return {
+        "model_type": family.removesuffix("-layer-norm"), **SHARED_SIZES, **variant, "conv_dim": [16] * 7,
+        "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2, "vocab_size": 32,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def tiny_model():
+    """family → (random model in eval mode, its feature extractor)."""
+    import torch
+
+    def make(family: str = "whisper", **options) -> tuple[SerForAudioClassification, SerFeatureExtractor]:
+        torch.manual_seed(0)
+        labels = dict(enumerate(EMOTIONS))
+        config = SerConfig(
+            encoder_config=tiny_encoder_config(family), id2label=labels,
+            label2id={name: number for number, name in labels.items()}, **options,
+        )  # fmt: skip
+        extractor = SerFeatureExtractor(feature_type="log_mel" if family == "whisper" else "waveform")
+        return SerForAudioClassification(config).eval(), extractor
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def speech() -> np.ndarray:
+    """(samples,) float32 at 16 kHz: a spoken sentence with half a second of silence at each end."""
+    silence = np.zeros(SAMPLING_RATE // 2, dtype=np.float32)
+    return np.concatenate([silence, spoken("Kids are talking by the door"), silence])
+
+
+def spoken(sentence: str, voice: str = "en", pitch: int = 50, speed: int = 160) -> np.ndarray:
+    """(samples,) float32 at 16 kHz from espeak-ng; a hummed stand-in with the rhythm of speech where it is missing."""
+    if shutil.which("espeak-ng"):
+        command = ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "--stdout", sentence]
+        return load_audio(subprocess.run(command, check=True, capture_output=True).stdout)
+    time = np.arange(int(SAMPLING_RATE * 0.06 * len(sentence))) / SAMPLING_RATE
+    tone = sum(np.sin(2 * np.pi * (80 + 2 * pitch) * k * time) / k for k in range(1, 12))
+    return (0.2 * tone * np.abs(np.sin(2 * np.pi * speed / 60 * time))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def speech_file(speech, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("speech") / "clip.wav"
+    soundfile.write(path, speech, SAMPLING_RATE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with one folder per real corpus."""
+    folder = Path(os.environ.get("SER_DATA_DIR", ""))
+    if not os.environ.get("SER_DATA_DIR") or not (folder / "ravdess").is_dir():
+        pytest.skip("SER_DATA_DIR is not set to a folder that holds ravdess/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights_dir() -> Path:
+    """The folder with one folder per pretrained encoder."""
+    folder = Path(os.environ.get("SER_WEIGHTS_DIR", ""))
+    if not os.environ.get("SER_WEIGHTS_DIR") or not (folder / "whisper-base-encoder").is_dir():
+        pytest.skip("SER_WEIGHTS_DIR is not set to a folder that holds whisper-base-encoder/")
+    return folder
