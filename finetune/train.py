@@ -1,0 +1,30 @@
+"""Fine-tune one model on one fold of a data set.
+
+    python finetune/train.py configs/whisper_base.yaml --data_dir RAVDESS [--fold 1] [--learning_rate 3e-5 …]
+
+Any field of the configuration can be set on the command line, and any of transformers' TrainingArguments.
+"""
+
+import logging
+import sys
+
+from ser_hf.errors import SerError
+from ser_hf.training.arguments import parse_arguments
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        arguments = parse_arguments()
+        from ser_hf.training.fine_tuning import fine_tune
+
+        fine_tune(*arguments)
+    except SerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

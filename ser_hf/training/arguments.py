@@ -1,0 +1,134 @@
+"""What can be set, one dataclass per concern. A YAML file and the command line set the same fields."""
+
+import dataclasses
+import difflib
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from ..errors import ModelError
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str = field(
+        default="openai/whisper-base",
+        metadata={"help": "Pretrained encoder: a Hub name or a folder. SER_WEIGHTS_DIR is searched first."},
+    )
+    revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the Hub repository."})
+    num_encoder_layers: int | None = field(default=None, metadata={"help": "Keep the first n layers; all by default."})
+    first_pooled_layer: int = field(default=1, metadata={"help": "First hidden state of the weighted layer sum."})
+    num_frozen_layers: int = field(default=0, metadata={"help": "The first k layers, and the stem, are not trained."})
+    freeze_feature_encoder: bool = field(default=True, metadata={"help": "Do not train the convolutional front end."})
+    pooling_dim: int = field(default=128, metadata={"help": "Width of the attention pooling's scoring layer."})
+    head_dim: int = field(default=256, metadata={"help": "Width of the head's hidden layer; 0: a linear head."})
+    head_dropout: float = field(default=0.3, metadata={"help": "Dropout before and inside the head."})
+    trim_top_db: float | None = field(default=30.0, metadata={"help": "Ends this far below the peak are cut, dB."})
+    level_db: float | None = field(default=None, metadata={"help": "Root mean square every clip is brought to, dBFS."})
+    max_seconds: float = field(default=60.0, metadata={"help": "Longer clips are cut to this, after trimming."})
+
+
+@dataclass
+class DataArguments:
+    dataset: str = field(default="ravdess", metadata={"help": "Name of the corpus."})
+    data_dir: str | None = field(default=None, metadata={"help": "Its folder; else SER_DATA_DIR, else downloaded."})
+    channel: str = field(default="speech", metadata={"help": "RAVDESS: speech, song or both."})
+    protocol: str = field(default="emobox", metadata={"help": "emobox, speaker, or random (leaky)."})
+    fold: int = field(default=1, metadata={"help": "Which fold of the protocol is the test set."})
+    num_folds: int | None = field(default=None, metadata={"help": "How many folds (speaker, random)."})
+    validation_speakers: int = field(default=4, metadata={"help": "Training speakers held out to choose the epoch."})
+    split_seed: int = field(default=0, metadata={"help": "Seed of the folds and of the validation speakers."})
+    max_train_clips: int | None = field(default=None, metadata={"help": "Use this many clips only (for a quick try)."})
+
+
+@dataclass
+class AugmentationArguments:
+    noise_probability: float = field(default=0.5, metadata={"help": "Chance of noise on a clip."})
+    noise_snr_db: list[float] = field(default_factory=lambda: [8.0, 30.0], metadata={"help": "Range of its SNR, dB."})
+    gain_db: float = field(default=8.0, metadata={"help": "Gain is drawn from ± this, dB."})
+    speed: list[float] = field(
+        default_factory=lambda: [0.85, 1.15], metadata={"help": "Range of the speed; pitch moves with it."}
+    )
+    speed_probability: float = field(default=0.8, metadata={"help": "Chance of a change of speed."})
+    stretch: list[float] = field(
+        default_factory=lambda: [0.9, 1.1], metadata={"help": "Range of the time stretch; pitch stays."}
+    )
+    stretch_probability: float = field(default=0.0, metadata={"help": "Chance of a time stretch."})
+    crop_fraction: float = field(default=0.1, metadata={"help": "Up to this share of a clip is cut off its ends."})
+    time_masks: int = field(default=2, metadata={"help": "SpecAugment: stretches of time set to the mean."})
+    time_mask_fraction: float = field(default=0.1, metadata={"help": "SpecAugment: the longest, a share of a clip."})
+    frequency_masks: int = field(default=2, metadata={"help": "SpecAugment: bands set to the mean."})
+    frequency_mask_bins: int = field(default=12, metadata={"help": "SpecAugment: the widest, in mel bins."})
+
+
+@dataclass
+class SerTrainingArguments(TrainingArguments):
+    """TrainingArguments of transformers, with what classification of emotions needs besides."""
+
+    output_dir: str = field(default="runs/default", metadata={"help": "Where checkpoints, figures and the model go."})
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of everything above the encoder; learning_rate by default."}
+    )
+    layer_decay: float = field(
+        default=1.0, metadata={"help": "Each layer below the top one learns at this share of the one above it."}
+    )
+    class_weights: bool = field(default=False, metadata={"help": "Weigh the loss by inverse class frequency."})
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after this many epochs without a better validation UA."}
+    )
+
+
+GROUPS = (ModelArguments, DataArguments, AugmentationArguments, SerTrainingArguments)
+
+
+def parse_arguments(arguments: list[str] | None = None):
+    """[CONFIG.yaml] [--field value …] → one instance of each group in GROUPS; the command line wins.
+
+    Raises:
+        ModelError: the configuration does not exist, is not YAML, or names a field that there is not.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    from_file: list[str] = []
+    if arguments and not arguments[0].startswith("-"):
+        from_file = read_config(Path(arguments.pop(0)))
+    return HfArgumentParser(GROUPS).parse_args_into_dataclasses(from_file + arguments)
+
+
+def read_config(path: Path) -> list[str]:
+    """A YAML file of fields → the same as command-line arguments."""
+    if not path.is_file():
+        known = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))) or "none there"
+        raise ModelError(f"There is no configuration {path}; in its folder: {known}.")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ModelError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"{path} holds a {type(settings).__name__}; lines of 'field: value' are expected.")
+    known = {f.name for group in GROUPS for f in dataclasses.fields(group) if f.init}
+    arguments = []
+    for name, value in settings.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise ModelError(f"{path} sets '{name}', which is no field of this program.{hint}")
+        if value is None:
+            continue
+        values = value if isinstance(value, list) else [value]
+        arguments += [f"--{name}", *map(str, values)]
+    return arguments
+
+
+def find_encoder(name: str) -> str:
+    """A folder, or a Hub name; with SER_WEIGHTS_DIR set, its folder of that name (or NAME-encoder)"""
+    if Path(name).is_dir() or not os.environ.get("SER_WEIGHTS_DIR"):
+        return name
+    for suffix in ("", "-encoder"):
+        folder = Path(os.environ["SER_WEIGHTS_DIR"]) / (name.rsplit("/", 1)[-1] + suffix)
+        if (folder / "config.json").is_file():
+            return str(folder)
+    return name

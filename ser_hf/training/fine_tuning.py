@@ -1,0 +1,245 @@
+"""One fold of one data set, from the corpus to a checkpoint with its figures."""
+
+import json
+import logging
+import platform
+import time
+from dataclasses import asdict
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import EarlyStoppingCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging as transformers_logging
+
+from ..classifier import EmotionClassifier
+from ..corpora import Corpus, load_corpus
+from ..errors import ModelError
+from ..evaluation import evaluate_classifier, format_report
+from ..modeling import SerFeatureExtractor, SerForAudioClassification
+from ..report import write_report
+from ..splits import LEAKY_PROTOCOLS, Fold, assert_no_leak, describe, get_fold, make_folds
+from .arguments import AugmentationArguments, DataArguments, ModelArguments, SerTrainingArguments, find_encoder
+from .checkpoint import save_checkpoint
+from .data import Collator, EpochCallback, SpeechDataset, cache_waveforms
+from .trainer import SerTrainer, WeightedCrossEntropy, compute_metrics, inverse_frequency_weights
+
+logger = logging.getLogger(__name__)
+
+
+def load_data(data_args: DataArguments) -> tuple[Corpus, Fold]:
+    """The corpus and the fold that the arguments name; a speaker protocol is checked for leaks."""
+    options = {"channel": data_args.channel} if data_args.dataset == "ravdess" else {}
+    corpus = load_corpus(data_args.dataset, data_args.data_dir, **options)
+    folds = make_folds(
+        corpus.dataset,
+        data_args.protocol,
+        num_folds=data_args.num_folds,
+        validation_speakers=data_args.validation_speakers,
+        seed=data_args.split_seed,
+    )
+    fold = get_fold(folds, data_args.fold)
+    if data_args.protocol not in LEAKY_PROTOCOLS:
+        assert_no_leak(corpus.dataset, fold)
+    return corpus, fold
+
+
+def build_model(
+    model_args: ModelArguments, labels: list[str]
+) -> tuple[SerForAudioClassification, SerFeatureExtractor]:
+    """A pretrained encoder with a new head for these classes, and the feature extractor that fits it.
+
+    Raises:
+        ModelError: the encoder cannot be loaded, or the options do not fit it.
+    """
+    name = find_encoder(model_args.model_name_or_path)
+    options = {
+        field: getattr(model_args, field)
+        for field in (
+            "num_encoder_layers",
+            "first_pooled_layer",
+            "num_frozen_layers",
+            "freeze_feature_encoder",
+            "pooling_dim",
+            "head_dim",
+            "head_dropout",
+        )
+    }
+    options["id2label"] = dict(enumerate(labels))
+    options["label2id"] = {label: number for number, label in enumerate(labels)}
+    revision = {} if Path(name).is_dir() else {"revision": model_args.revision}
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # layers that are cut off would be listed as a problem
+    try:
+        model = SerForAudioClassification.from_encoder(name, options, **revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"The encoder '{name}' cannot be used: {str(error).strip().splitlines()[0]} Pass --model_name_or_path "
+            "with a Hub name, or with a folder that holds config.json and model.safetensors."
+        ) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    is_whisper = model.config.encoder_config.model_type == "whisper"
+    extractor = SerFeatureExtractor(
+        feature_type="log_mel" if is_whisper else "waveform",
+        num_mel_bins=getattr(model.config.encoder_config, "num_mel_bins", 80),
+        trim_top_db=model_args.trim_top_db,
+        level_db=model_args.level_db,
+        max_seconds=model_args.max_seconds,
+    )
+    return model, extractor
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that makes held-out clips most likely (Guo et al., ICML 2017); logits (clips, classes)."""
+    logits, labels = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
+    log_temperature = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(logits / log_temperature.exp(), labels)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return float(log_temperature.detach().exp().clamp(0.2, 5.0))
+
+
+def fine_tune(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    augmentation_args: AugmentationArguments,
+    training_args: SerTrainingArguments,
+) -> dict:
+    """Trains on the fold's training speakers, chooses the epoch on its validation speakers, tests once on the rest.
+
+    Returns:
+        What was written to metrics.json beside the checkpoint in `training_args.output_dir`.
+    """
+    started = time.monotonic()
+    set_seed(training_args.seed)
+    corpus, fold = load_data(data_args)
+    protocol = describe(data_args.protocol, data_args.num_folds)
+    logger.info("%s", corpus.summary)
+    logger.info("%s, fold %d", protocol, fold.number)
+    labels = corpus.dataset.features["label"].names
+    model, extractor = build_model(model_args, labels)
+    with training_args.main_process_first(desc="decoding"):
+        cached = cache_waveforms(corpus.dataset, extractor)
+    train_rows = fold.train
+    if data_args.max_train_clips:
+        train_rows = np.random.default_rng(0).permutation(fold.train)[: data_args.max_train_clips].tolist()
+    train_set = SpeechDataset(cached, train_rows, extractor, augmentation_args, seed=training_args.seed)
+    validation_set = SpeechDataset(cached, fold.validation, extractor)
+
+    callbacks = [EpochCallback(train_set)]
+    if training_args.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(training_args.early_stopping_patience))
+    weights = inverse_frequency_weights(train_set.labels, len(labels)) if training_args.class_weights else None
+    trainer = SerTrainer(
+        model=model,
+        args=training_args,
+        data_collator=Collator(extractor),
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        compute_metrics=compute_metrics,
+        compute_loss_func=WeightedCrossEntropy(weights, training_args.label_smoothing_factor),
+        callbacks=callbacks,
+    )
+    trained = trainer.train(resume_from_checkpoint=_checkpoint_to_resume(training_args))
+    minutes = trained.metrics["train_runtime"] / 60
+
+    validation = trainer.predict(validation_set)
+    logits = validation.predictions[0] if isinstance(validation.predictions, tuple) else validation.predictions
+    model.config.calibration_temperature = fit_temperature(logits, validation.label_ids)
+    output = Path(training_args.output_dir)
+    metrics: dict = {}
+    if trainer.is_world_process_zero():
+        save_checkpoint(trainer.accelerator.unwrap_model(model), extractor, output)
+        metrics = {
+            "protocol": protocol,
+            "fold": fold.number,
+            "dataset": corpus.name,
+            "channel": data_args.channel,
+            "date": date.today().isoformat(),
+            "seed": training_args.seed,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "train_clips": len(train_rows),
+            "train_speakers": _speakers(corpus, train_rows),
+            "validation": _eval_figures(validation.metrics),
+            "validation_speakers": _speakers(corpus, fold.validation),
+            "best_epoch": _best_epoch(trainer),
+            "temperature": model.config.calibration_temperature,
+            "train_minutes": minutes,
+            "train_clips_per_second": trained.metrics["train_samples_per_second"],
+            "hardware": _hardware(training_args),
+            "versions": {name: version(name) for name in ("torch", "transformers", "datasets")},
+            "settings": {
+                **asdict(model_args),
+                **asdict(data_args),
+                **asdict(augmentation_args),
+                **_set_by_hand(training_args),
+            },
+        }
+        # The figure is that of the files as they lie there, read again and fed from the sound files.
+        classifier = EmotionClassifier.from_pretrained(output, device=str(training_args.device))
+        evaluation = evaluate_classifier(classifier, corpus.dataset, fold.test)
+        metrics["test"] = evaluation.figures()
+        metrics["total_minutes"] = (time.monotonic() - started) / 60
+        (output / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        evaluation.write_csv(output / "predictions.csv")
+        write_report(output, metrics, trainer.state.log_history, corpus)
+        print(format_report(metrics["test"], f"{protocol}, fold {fold.number}"))
+    trainer.accelerator.wait_for_everyone()
+    return metrics
+
+
+def _checkpoint_to_resume(args: SerTrainingArguments) -> str | None:
+    """A folder, or "last": the newest checkpoint in output_dir, if there is one."""
+    wanted = args.resume_from_checkpoint
+    if not wanted or wanted not in ("last", "true", "True"):
+        if wanted and not Path(wanted).is_dir():
+            raise ModelError(f"There is no checkpoint folder {wanted}; pass one, or 'last' for the newest.")
+        return wanted
+    return get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+
+
+def _speakers(corpus: Corpus, rows: list[int]) -> list[str]:
+    if "speaker" not in corpus.dataset.column_names:
+        return []
+    return sorted(set(corpus.dataset.select(rows)["speaker"]))
+
+
+def _eval_figures(metrics: dict) -> dict[str, float]:
+    names = ("unweighted_accuracy", "accuracy", "macro_f1", "weighted_f1")
+    return {name: metrics[f"test_{name}"] for name in names}
+
+
+def _best_epoch(trainer: SerTrainer) -> float | None:
+    """The epoch whose weights were kept."""
+    evaluations = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    if not evaluations:
+        return None
+    best = trainer.state.best_metric
+    name = f"eval_{(trainer.args.metric_for_best_model or 'loss').removeprefix('eval_')}"
+    if best is None or not trainer.args.load_best_model_at_end:
+        return evaluations[-1]["epoch"]
+    return next((entry["epoch"] for entry in evaluations if entry.get(name) == best), None)
+
+
+def _hardware(args: SerTrainingArguments) -> str:
+    if args.device.type == "cuda":
+        return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads" + (", bf16" if args.bf16 else "")
+
+
+def _set_by_hand(args: SerTrainingArguments) -> dict:
+    """The training settings that differ from the library's defaults, without paths."""
+    defaults = SerTrainingArguments(output_dir="x", use_cpu=args.use_cpu, report_to="none").to_dict()
+    left_out = {"output_dir", "logging_dir", "report_to", "resume_from_checkpoint", "run_name", "hub_token"}
+    return {k: v for k, v in args.to_dict().items() if k not in left_out and defaults.get(k) != v}

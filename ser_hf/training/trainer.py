@@ -1,0 +1,85 @@
+"""`transformers.Trainer` for emotion: weighted loss, a learning rate for each part, batches of similar lengths."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+
+from .data import LengthGroupedSampler
+from .metrics import emotion_metrics
+
+
+class WeightedCrossEntropy:
+    """Cross-entropy with class weights and label smoothing, exact under gradient accumulation and several processes.
+
+    Args:
+        weights: (classes,) or None; normalised so that the mean weight over the training clips is 1.
+        smoothing: share of the target that is spread over all classes.
+    """
+
+    def __init__(self, weights: torch.Tensor | None, smoothing: float):
+        self.weights, self.smoothing = weights, smoothing
+
+    def __call__(self, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
+        losses = nn.functional.cross_entropy(
+            outputs.logits,
+            labels,
+            weight=None if self.weights is None else self.weights.to(outputs.logits.device),
+            label_smoothing=self.smoothing,
+            reduction="sum",
+        )
+        return losses / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+
+def inverse_frequency_weights(labels: np.ndarray, num_labels: int) -> torch.Tensor:
+    """(classes,) float32 weights: rare classes weigh more; the mean over the clips is 1. Absent classes get 0."""
+    counts = np.bincount(labels, minlength=num_labels)
+    weights = np.divide(len(labels) / np.count_nonzero(counts), counts, where=counts > 0, out=np.zeros(num_labels))
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def compute_metrics(prediction) -> dict[str, float]:
+    """EvalPrediction → UA, WA, macro and weighted F1."""
+    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+    return emotion_metrics().compute(predictions=logits.argmax(-1), references=prediction.label_ids)
+
+
+class SerTrainer(Trainer):
+    """Trainer with parameter groups for the head and for each layer of the encoder, and length-grouped batches."""
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(dataset)
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(dataset.lengths, batch_size, self.args.data_seed or self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset):
+        return SequentialSampler(eval_dataset)
+
+    def create_optimizer(self, model=None):
+        model = model if model is not None else self.model
+        if self.optimizer is None:
+            kept_from_decay = set(self.get_decay_parameter_names(model))
+            groups: dict[tuple, dict] = {}
+            for name, parameter in model.named_parameters():
+                if not parameter.requires_grad:
+                    continue
+                rate = self.learning_rate_of(name)
+                decay = self.args.weight_decay if name in kept_from_decay else 0.0
+                group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
+                group["params"].append(parameter)
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            self.optimizer = optimizer_class(list(groups.values()), **options)
+        return self.optimizer
+
+    def learning_rate_of(self, name: str) -> float:
+        """Head, encoder's top layer, and each layer below it at `layer_decay` times the one above."""
+        args = self.args
+        if not name.startswith("encoder."):
+            return args.head_learning_rate or args.learning_rate
+        layers = self.model.config.num_encoder_layers
+        parts = name.split(".")
+        layer = int(parts[parts.index("layers") + 1]) if "layers" in parts else -1
+        return args.learning_rate * args.layer_decay ** (layers - 1 - layer)
