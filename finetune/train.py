@@ -8,6 +8,8 @@ Any field of the configuration can be set on the command line, and any of transf
 import logging
 import sys
 
+import _repository  # noqa: F401
+
 from ser_hf.errors import SerError
 from ser_hf.training.arguments import parse_arguments
 

@@ -1,6 +1,7 @@
 """A checkpoint against labelled clips: predictions by clip, and the figures they come to."""
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,3 +120,32 @@ def format_report(figures: dict, protocol: str) -> str:
     if figures["left_out"]:
         lines += ["", f"{len(figures['left_out'])} clips left out:", *(": ".join(i) for i in figures["left_out"])]
     return "\n".join(lines)
+
+
+def own_test_speakers(model: str | Path, corpus_name: str) -> list[str] | None:
+    """The speakers that a checkpoint of ours never heard, from the metrics.json beside it; None where it has none."""
+    path = Path(model) / "metrics.json"
+    if not path.is_file():
+        return None
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    return metrics["test"]["speakers"] if metrics.get("dataset") == corpus_name else None
+
+
+def rows_of_speakers(dataset: datasets.Dataset, speakers: Sequence[str]) -> list[int]:
+    """Row numbers of these speakers' clips; "1" and "01" are the same speaker.
+
+    Raises:
+        DatasetError: one of them is not in the data set.
+    """
+    known = {_bare(name): name for name in dataset["speaker"]}
+    missing = [name for name in speakers if _bare(name) not in known]
+    if missing:
+        raise DatasetError(
+            f"The data set has no speaker {', '.join(missing)}; it has {', '.join(sorted(known.values()))}."
+        )
+    wanted = {known[_bare(name)] for name in speakers}
+    return [row for row, speaker in enumerate(dataset["speaker"]) if speaker in wanted]
+
+
+def _bare(speaker: str) -> str:
+    return str(speaker).lstrip("0") or "0"

@@ -18,11 +18,13 @@ from .configuration_ser import SerConfig
 
 @dataclass
 class SerOutput(ModelOutput):
-    """logits (batch, labels); loss where labels came; pooling_weights (batch, frames), each row sums to 1."""
+    """loss where labels came; logits (batch, labels); pooling_weights (batch, frames), each row sums to 1;
+    statistics (batch, features), the pooled mean and deviation of every layer before they are standardised."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     pooling_weights: torch.Tensor | None = None
+    statistics: torch.Tensor | None = None
 
 
 class ConvolutionalFrontEnd(nn.Module):
@@ -62,25 +64,35 @@ class ConvolutionalFrontEnd(nn.Module):
 
 
 class AttentiveStatisticsPooling(nn.Module):
-    """Weighted mean and deviation over time, the weights learned (Okabe et al., Interspeech 2018)."""
+    """Weighted mean and deviation over time, the weights learned (Okabe et al., Interspeech 2018).
 
-    def __init__(self, hidden_size: int, pooling_dim: int):
+    The weights come from a learned weighted sum of the layers; mean and deviation are taken of every layer by itself,
+    since what tells emotions apart is spread over them and a sum would blur it.
+    """
+
+    def __init__(self, num_layers: int, hidden_size: int, pooling_dim: int):
         super().__init__()
+        self.layer_weights = nn.Parameter(torch.zeros(num_layers))
         self.project = nn.Linear(hidden_size, pooling_dim)
         self.score = nn.Linear(pooling_dim, 1)
 
-    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, frames, hidden), (batch, frames) bool → (batch, 2 * hidden), weights (batch, frames)."""
-        scores = self.score(torch.tanh(self.project(hidden))).squeeze(-1).float()
+    def forward(self, states: list[torch.Tensor], mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Layers of (batch, frames, hidden), (batch, frames) bool → (batch, layers * 2 * hidden), (batch, frames)."""
+        # Layers differ in scale by more than ten times; without the norm the loudest one would drown the others.
+        states = [nn.functional.layer_norm(state.float(), state.shape[-1:]) for state in states]
+        summed = sum(weight * state for weight, state in zip(self.layer_weights.softmax(-1), states, strict=True))
+        scores = self.score(torch.tanh(self.project(summed.to(self.project.weight.dtype)))).squeeze(-1).float()
         weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
-        hidden = hidden.float()
-        mean = torch.einsum("bt,bth->bh", weights, hidden)
-        variance = torch.einsum("bt,bth->bh", weights, (hidden - mean[:, None]).square())
-        return torch.cat([mean, variance.clamp(min=1e-6).sqrt()], dim=-1), weights
+        statistics = []
+        for state in states:
+            mean = torch.einsum("bt,bth->bh", weights, state)
+            variance = torch.einsum("bt,bth->bh", weights, (state - mean[:, None]).square())
+            statistics += [mean, variance.clamp(min=1e-6).sqrt()]
+        return torch.cat(statistics, dim=-1), weights
 
 
 class SerForAudioClassification(PreTrainedModel):
-    """Encoder → learned weighted sum of its hidden states → attentive statistics pooling → head."""
+    """Encoder → attentive statistics pooling of its layers → classification head."""
 
     config_class = SerConfig
     base_model_prefix = "ser"
@@ -93,12 +105,15 @@ class SerForAudioClassification(PreTrainedModel):
         self.encoder = build_encoder(config.encoder_config)
         if hasattr(self.encoder, "feature_extractor"):
             self.encoder.feature_extractor = ConvolutionalFrontEnd(self.encoder.feature_extractor)
-        self.layer_weights = nn.Parameter(torch.zeros(config.num_encoder_layers + 1 - config.first_pooled_layer))
-        self.pooling = AttentiveStatisticsPooling(config.hidden_size, config.pooling_dim)
-        self.norm = nn.LayerNorm(2 * config.hidden_size)
+        num_layers = config.num_encoder_layers + 1 - config.first_pooled_layer
+        pooled_size = num_layers * 2 * config.hidden_size
+        self.pooling = AttentiveStatisticsPooling(num_layers, config.hidden_size, config.pooling_dim)
+        # Of the training clips, set once before training: unlike a batch norm's, they depend on no batch.
+        self.register_buffer("statistics_mean", torch.zeros(pooled_size))
+        self.register_buffer("statistics_deviation", torch.ones(pooled_size))
         self.dropout = nn.Dropout(config.head_dropout)
-        self.hidden = nn.Linear(2 * config.hidden_size, config.head_dim) if config.head_dim else None
-        self.classifier = nn.Linear(config.head_dim or 2 * config.hidden_size, config.num_labels)
+        self.hidden = nn.Linear(pooled_size, config.head_dim) if config.head_dim else None
+        self.classifier = nn.Linear(config.head_dim or pooled_size, config.num_labels)
         self.post_init()
         self.freeze()
 
@@ -215,20 +230,22 @@ class SerForAudioClassification(PreTrainedModel):
         mask = attention_mask if attention_mask is not None else torch.ones(inputs.shape[:2], device=inputs.device)
         states, frame_mask = self.hidden_states(inputs, mask.to(inputs.device).long())
 
-        weights = self.layer_weights.softmax(-1)
-        # Layers differ in scale by more than ten times; without the norm the loudest one would drown the others.
-        pooled_states = [nn.functional.layer_norm(s, s.shape[-1:]) for s in states[self.config.first_pooled_layer :]]
-        hidden = sum(weight * state for weight, state in zip(weights, pooled_states, strict=True))
-
-        pooled, pooling_weights = self.pooling(hidden, frame_mask.bool())
-        pooled = self.dropout(self.norm(pooled.to(self.norm.weight.dtype)))
+        statistics, pooling_weights = self.pooling(states[self.config.first_pooled_layer :], frame_mask.bool())
+        pooled = (statistics - self.statistics_mean) / self.statistics_deviation
+        pooled = self.dropout(pooled.to(self.classifier.weight.dtype))
         if self.hidden is not None:
             pooled = self.dropout(nn.functional.gelu(self.hidden(pooled)))
         logits = self.classifier(pooled).float()
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         if not self.training:
             logits = logits / self.config.calibration_temperature
-        return SerOutput(loss=loss, logits=logits, pooling_weights=pooling_weights)
+        return SerOutput(loss=loss, logits=logits, pooling_weights=pooling_weights, statistics=statistics)
+
+    @torch.no_grad()
+    def standardize(self, statistics: torch.Tensor) -> None:
+        """Sets what pooled statistics are standardised with, from those of the training clips (clips, features)."""
+        self.statistics_mean.copy_(statistics.mean(0))
+        self.statistics_deviation.copy_(statistics.std(0).clamp(min=1e-3))
 
 
 def build_encoder(config, meta: bool = False) -> nn.Module:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
@@ -25,7 +27,7 @@ from ..splits import LEAKY_PROTOCOLS, Fold, assert_no_leak, describe, get_fold, 
 from .arguments import AugmentationArguments, DataArguments, ModelArguments, SerTrainingArguments, find_encoder
 from .checkpoint import save_checkpoint
 from .data import Collator, EpochCallback, SpeechDataset, cache_waveforms
-from .trainer import SerTrainer, WeightedCrossEntropy, compute_metrics, inverse_frequency_weights
+from .trainer import SerTrainer, WeightedCrossEntropy, compute_metrics, inverse_frequency_weights, logits_of
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,21 @@ def build_model(
     return model, extractor
 
 
+@torch.no_grad()
+def standardize(model: SerForAudioClassification, train_set: SpeechDataset, args: SerTrainingArguments) -> None:
+    """Sets the mean and deviation that the head's input is standardised with, from the training clips alone."""
+    model.to(args.device).eval()
+    loader = DataLoader(
+        train_set, args.per_device_eval_batch_size, collate_fn=Collator(train_set.extractor), num_workers=0
+    )
+    statistics = []
+    for batch in tqdm(loader, desc="Standardising", disable=args.disable_tqdm):
+        batch.pop("labels")
+        with torch.autocast(args.device.type, torch.bfloat16, enabled=args.bf16):
+            statistics.append(model(**{name: value.to(args.device) for name, value in batch.items()}).statistics)
+    model.standardize(torch.cat(statistics).float())
+
+
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature that makes held-out clips most likely (Guo et al., ICML 2017); logits (clips, classes)."""
     logits, labels = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
@@ -150,11 +167,13 @@ def fine_tune(
         compute_loss_func=WeightedCrossEntropy(weights, training_args.label_smoothing_factor),
         callbacks=callbacks,
     )
+    if training_args.resume_from_checkpoint is None:
+        standardize(model, train_set, training_args)
     trained = trainer.train(resume_from_checkpoint=_checkpoint_to_resume(training_args))
     minutes = trained.metrics["train_runtime"] / 60
 
     validation = trainer.predict(validation_set)
-    logits = validation.predictions[0] if isinstance(validation.predictions, tuple) else validation.predictions
+    logits = logits_of(validation.predictions)
     model.config.calibration_temperature = fit_temperature(logits, validation.label_ids)
     output = Path(training_args.output_dir)
     metrics: dict = {}

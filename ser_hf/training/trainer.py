@@ -39,14 +39,24 @@ def inverse_frequency_weights(labels: np.ndarray, num_labels: int) -> torch.Tens
     return torch.tensor(weights, dtype=torch.float32)
 
 
+def logits_of(predictions) -> np.ndarray:
+    """(clips, classes): the Trainer gives a model's outputs without their names, the logits first."""
+    return predictions[0] if isinstance(predictions, tuple) else predictions
+
+
 def compute_metrics(prediction) -> dict[str, float]:
     """EvalPrediction → UA, WA, macro and weighted F1."""
-    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-    return emotion_metrics().compute(predictions=logits.argmax(-1), references=prediction.label_ids)
+    predicted = logits_of(prediction.predictions).argmax(-1)
+    return emotion_metrics().compute(predictions=predicted, references=prediction.label_ids)
 
 
 class SerTrainer(Trainer):
     """Trainer with parameter groups for the head and for each layer of the encoder, and length-grouped batches."""
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        # Of the outputs only the logits are kept: the others have a length of their own in every batch.
+        ignore_keys = [*(ignore_keys or []), "pooling_weights", "statistics"]
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignore_keys)
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = train_dataset if train_dataset is not None else self.train_dataset

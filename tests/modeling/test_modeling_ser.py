@@ -116,7 +116,7 @@ def test_any_lengths_in_a_batch_give_finite_logits_equal_to_single_clips(lengths
 def test_the_encoder_is_cut_and_the_first_layers_are_frozen_as_the_config_says(tiny_model):
     model, extractor = tiny_model("whisper", num_encoder_layers=1, num_frozen_layers=1, first_pooled_layer=0)
     assert len(model.encoder.layers) == 1
-    assert model.layer_weights.shape == (2,)
+    assert model.pooling.layer_weights.shape == (2,)
     assert not any(p.requires_grad for p in model.encoder.parameters())
     model.train()(**extractor(noise(0.5)), labels=torch.tensor([1])).loss.backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
@@ -269,3 +269,16 @@ print(json.dumps(pipe({"array": numpy.load("clip.npy"), "sampling_rate": 16000})
         expected = model(**extractor(noise(0.8))).logits.softmax(-1)[0]
     for number, label in model.config.id2label.items():
         assert scores[label] == pytest.approx(expected[number].item(), abs=1e-4)
+
+
+def test_the_head_sees_standardised_statistics_which_travel_with_the_checkpoint(tiny_model, tmp_path):
+    model, extractor = tiny_model("whisper")
+    inputs = extractor([noise(1.0, seed) for seed in range(6)])
+    with torch.inference_mode():
+        statistics = model(**inputs).statistics
+    model.standardize(statistics)
+    standardised = (statistics - model.statistics_mean) / model.statistics_deviation
+    torch.testing.assert_close(standardised.mean(0), torch.zeros_like(standardised[0]), atol=1e-4, rtol=0)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForAudioClassification.from_pretrained(tmp_path)
+    torch.testing.assert_close(again.statistics_mean, model.statistics_mean)

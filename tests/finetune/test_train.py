@@ -1,0 +1,181 @@
+"""finetune/train.py on a tiny corpus: what it leaves, that it resumes, and what it says of a wrong setting."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import transformers
+from huggingface_hub import ModelCard
+
+from conftest import FAMILIES, tiny_encoder_config
+from ser_hf import EmotionClassifier, ModelError
+from ser_hf.audio import SAMPLING_RATE
+from ser_hf.modeling import SerConfig
+from ser_hf.modeling.modeling_ser import build_encoder
+from ser_hf.training.arguments import parse_arguments
+from ser_hf.training.fine_tuning import fine_tune
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG_OF = {"whisper": "whisper_base", "wav2vec2": "wav2vec2_base", "hubert": "hubert_base", "wavlm": "wavlm_base"}
+ACTORS = (1, 2, 3, 4, 5, 6)
+
+
+@pytest.fixture(scope="module")
+def corpus_dir(tmp_path_factory) -> Path:
+    """Six actors, two clips of each of the eight emotions: every emotion is a tone of its own."""
+    root = tmp_path_factory.mktemp("ravdess")
+    rng = np.random.default_rng(0)
+    time = np.arange(int(0.6 * SAMPLING_RATE)) / SAMPLING_RATE
+    for actor in ACTORS:
+        folder = root / "Audio_Speech_Actors_01-24" / f"Actor_{actor:02d}"
+        folder.mkdir(parents=True)
+        for emotion in range(1, 9):
+            for repetition in (1, 2):
+                pitch = 200 * emotion * (1 + 0.02 * rng.standard_normal())
+                clip = 0.3 * np.sin(2 * np.pi * pitch * time) + 0.01 * rng.standard_normal(len(time))
+                name = f"03-01-{emotion:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
+                soundfile.write(folder / name, clip, SAMPLING_RATE)
+    return root
+
+
+@pytest.fixture
+def encoder_dir(tmp_path):
+    """family → the folder of a tiny random encoder, as a pretrained one lies on a disk."""
+
+    def make(family: str = "whisper") -> str:
+        folder = tmp_path / f"{family}-encoder"
+        encoder = build_encoder(SerConfig(encoder_config=tiny_encoder_config(family)).encoder_config)
+        if family == "whisper":
+            config = transformers.WhisperConfig(**tiny_encoder_config(family))
+            encoder = transformers.WhisperForConditionalGeneration(config)
+        encoder.save_pretrained(folder)
+        return str(folder)
+
+    return make
+
+
+def arguments_for(config: str, encoder: str, corpus: Path, output: Path, *more: str) -> list[str]:
+    return [
+        str(REPOSITORY / "configs" / f"{config}.yaml"), "--model_name_or_path", encoder, "--data_dir", str(corpus),
+        "--protocol", "speaker", "--num_folds", "3", "--validation_speakers", "1", "--output_dir", str(output),
+        "--num_encoder_layers", "2", "--num_frozen_layers", "1", "--use_cpu", "true", "--disable_tqdm", "true", *more,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family in CONFIG_OF])
+def test_two_steps_of_each_family_leave_a_checkpoint_that_answers(
+    family, corpus_dir, encoder_dir, tmp_path, speech_file, capsys
+):
+    output = tmp_path / "run"
+    arguments = arguments_for(
+        CONFIG_OF[family], encoder_dir(family), corpus_dir, output,
+        "--max_steps", "2", "--eval_strategy", "steps", "--eval_steps", "1", "--save_strategy", "steps",
+        "--save_steps", "1", "--logging_strategy", "steps", "--logging_steps", "1",
+    )  # fmt: skip
+    metrics = fine_tune(*parse_arguments(arguments))
+    left = {path.name for path in output.iterdir()}
+    assert left >= {
+        "model.safetensors", "config.json", "preprocessor_config.json", "metrics.json", "curves.png",
+        "confusion_matrix.png", "classification_report.txt", "README.md", "predictions.csv", "modeling_ser.py",
+    }  # fmt: skip
+    saved = json.loads((output / "metrics.json").read_text())
+    assert saved["protocol"] == metrics["protocol"] == "unseen speakers, 3 folds over speakers"
+    assert {"unweighted_accuracy", "accuracy", "macro_f1", "weighted_f1", "per_class"} <= set(saved["test"])
+    sides = [set(saved[f"{side}_speakers"]) for side in ("train", "validation")] + [set(saved["test"]["speakers"])]
+    assert set.union(*sides) == {f"{actor:02d}" for actor in ACTORS}
+    assert sum(map(len, sides)) == len(ACTORS)  # nobody is on two sides
+    assert "unseen speakers" in capsys.readouterr().out
+    card = ModelCard.load(output / "README.md")
+    assert card.data.pipeline_tag == "audio-classification" and card.data.license == "cc-by-nc-sa-4.0"
+    reported = {r.metric_name.split(" ")[0]: r.metric_value for r in card.data.eval_results}
+    assert reported["Unweighted"] == pytest.approx(saved["test"]["unweighted_accuracy"], abs=1e-4)
+    assert EmotionClassifier.from_pretrained(output).predict(speech_file).label in saved["test"]["labels"]
+
+
+def test_the_tones_of_unseen_speakers_are_learned(corpus_dir, encoder_dir, tmp_path):
+    """Not only files: on an easy corpus the script does learn."""
+    arguments = arguments_for(
+        "whisper_base", encoder_dir(), corpus_dir, tmp_path / "run",
+        "--num_frozen_layers", "0", "--freeze_feature_encoder", "false", "--learning_rate", "3e-3",
+        "--head_learning_rate", "3e-3", "--num_train_epochs", "25", "--per_device_train_batch_size", "8",
+        "--speed_probability", "0", "--head_dropout", "0", "--time_masks", "0", "--frequency_masks", "0",
+    )  # fmt: skip
+    metrics = fine_tune(*parse_arguments(arguments))
+    assert metrics["test"]["unweighted_accuracy"] > 0.5  # chance is 0.125
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(corpus_dir, encoder_dir, tmp_path):
+    encoder = encoder_dir()
+
+    def run(output: Path, *more: str) -> dict:
+        options = ["--num_train_epochs", "4", "--save_total_limit", "4"]
+        return fine_tune(*parse_arguments(arguments_for("whisper_base", encoder, corpus_dir, output, *options, *more)))
+
+    whole = run(tmp_path / "whole")
+    checkpoints = sorted((tmp_path / "whole").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    resumed = run(tmp_path / "resumed", "--resume_from_checkpoint", str(checkpoints[1]))
+    assert resumed["test"] == whole["test"]
+    assert resumed["validation"] == whole["validation"]
+    assert resumed["temperature"] == pytest.approx(whole["temperature"], abs=1e-6)
+    one, two = ((tmp_path / name / "predictions.csv").read_text() for name in ("whole", "resumed"))
+    assert one == two
+
+
+def test_every_option_of_training_runs_and_a_leaky_protocol_says_so(corpus_dir, encoder_dir, tmp_path):
+    arguments = arguments_for(
+        "whisper_base", encoder_dir(), corpus_dir, tmp_path / "run", "--num_train_epochs", "2", "--class_weights",
+        "true", "--early_stopping_patience", "1", "--gradient_accumulation_steps", "2", "--bf16", "true",
+        "--stretch_probability", "0.5", "--level_db", "-25", "--gradient_checkpointing", "true",
+        "--protocol", "random",
+    )  # fmt: skip
+    metrics = fine_tune(*parse_arguments(arguments))
+    assert "leaky" in metrics["protocol"]
+    assert "leaky" in (tmp_path / "run" / "README.md").read_text()
+    assert EmotionClassifier.from_pretrained(tmp_path / "run").feature_extractor.level_db == -25
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    ("learning_rat: 1e-4", "Did you mean 'learning_rate'"),
+    ("- a list", "field: value"),
+    ("a: [", "not YAML"),
+])  # fmt: skip
+def test_a_wrong_configuration_is_one_sentence(content, expected, tmp_path):
+    (tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(ModelError, match=expected):
+        parse_arguments([str(tmp_path / "c.yaml")])
+
+
+def test_a_configuration_that_is_not_there_names_those_that_are():
+    with pytest.raises(ModelError, match=r"whisper_base\.yaml"):
+        parse_arguments([str(REPOSITORY / "configs" / "whisper_bas.yaml")])
+
+
+def test_the_command_line_wins_over_the_file():
+    model, _, _, training = parse_arguments(
+        [str(REPOSITORY / "configs" / "whisper_base.yaml"), "--learning_rate", "1e-3", "--num_encoder_layers", "3"]
+    )
+    assert training.learning_rate == 1e-3 and model.num_encoder_layers == 3
+    assert training.metric_for_best_model == "unweighted_accuracy"
+
+
+def test_every_configuration_names_its_hub_checkpoint():
+    expected = {
+        "whisper_base": "openai/whisper-base", "hubert_base": "facebook/hubert-base-ls960",
+        "wav2vec2_base": "facebook/wav2vec2-base", "wavlm_base": "microsoft/wavlm-base",
+    }  # fmt: skip
+    for config, name in expected.items():
+        assert parse_arguments([str(REPOSITORY / "configs" / f"{config}.yaml")])[0].model_name_or_path == name
+
+
+def test_an_encoder_that_is_not_there_is_one_sentence_and_exit_code_1(corpus_dir, tmp_path):
+    command = [
+        sys.executable, str(REPOSITORY / "finetune" / "train.py"),
+        *arguments_for("whisper_base", str(tmp_path / "nowhere"), corpus_dir, tmp_path / "run"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr and "--model_name_or_path" in done.stderr and "Traceback" not in done.stderr
