@@ -1,14 +1,15 @@
 """Other voices, rooms and microphones out of the ones at hand: changes of a waveform or a spectrogram."""
 
-import librosa
 import numpy as np
 import soxr
 import torch
+import torchaudio
 
 from ..audio import MIN_SECONDS, SAMPLING_RATE
 from .arguments import AugmentationArguments
 
 SPEED_GRID = 100  # speeds are rounded to 1/100, so that the resampler's ratio stays small
+STRETCH_FFT = 1024  # samples, 64 ms: long enough to hold a few periods of a low voice
 
 
 def add_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator, color: float = 0.0) -> np.ndarray:
@@ -29,6 +30,17 @@ def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
     return waveform if steps == SPEED_GRID else soxr.resample(waveform, steps, SPEED_GRID, quality="LQ")
 
 
+def stretch_time(waveform: np.ndarray, rate: float) -> np.ndarray:
+    """`rate` times as fast with the pitch kept: shorter if above 1 (a phase vocoder)."""
+    window, hop = torch.hann_window(STRETCH_FFT), STRETCH_FFT // 4
+    missing = max(0, STRETCH_FFT - len(waveform))
+    padded = torch.from_numpy(np.pad(waveform, (0, missing)))
+    spectrum = torch.stft(padded, STRETCH_FFT, hop, window=window, return_complex=True)
+    advance = torch.linspace(0, torch.pi * hop, spectrum.shape[0])[:, None]
+    stretched = torchaudio.functional.phase_vocoder(spectrum, rate, advance)
+    return torch.istft(stretched, STRETCH_FFT, hop, window=window, length=round(len(waveform) / rate)).numpy()
+
+
 def augment(waveform: np.ndarray, settings: AugmentationArguments, rng: np.random.Generator) -> np.ndarray:
     """(samples,) float32 → another take on the same clip, as `settings` say; at least MIN_SECONDS long."""
     if settings.crop_fraction > 0:
@@ -39,7 +51,7 @@ def augment(waveform: np.ndarray, settings: AugmentationArguments, rng: np.rando
     if rng.random() < settings.speed_probability:
         waveform = change_speed(waveform, rng.uniform(*settings.speed))
     if rng.random() < settings.stretch_probability:
-        waveform = librosa.effects.time_stretch(waveform, rate=rng.uniform(*settings.stretch), n_fft=1024)
+        waveform = stretch_time(waveform, rng.uniform(*settings.stretch))
     if rng.random() < settings.noise_probability:
         waveform = add_noise(waveform, rng.uniform(*settings.noise_snr_db), rng, color=rng.uniform(0, 1.5))
     if settings.gain_db:
