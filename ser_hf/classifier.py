@@ -1,6 +1,7 @@
 """Load a checkpoint once; predict files, batches, and timelines of long recordings."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -82,27 +83,24 @@ class EmotionClassifier:
         options = {"trust_remote_code": trust_remote_code}
         if revision is not None:
             options["revision"] = revision
-        bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
         try:
-            config = AutoConfig.from_pretrained(name, **options)
-            network, loading = AutoModelForAudioClassification.from_pretrained(
-                name, config=config, output_loading_info=True, **options
-            )
-            extractor = AutoFeatureExtractor.from_pretrained(name, **options)
+            with quiet_loading():
+                config = AutoConfig.from_pretrained(name, **options)
+                network, loading = AutoModelForAudioClassification.from_pretrained(
+                    name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
+                )
+                extractor = AutoFeatureExtractor.from_pretrained(name, **options)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(
                 f"The model '{name}' cannot be loaded: {_first_line(error)} "
                 "Give a folder with config.json and model.safetensors, or the name of a Hub repository."
             ) from error
-        finally:
-            if bars:
-                transformers_logging.enable_progress_bar()
-        absent = sorted(loading["missing_keys"]) + sorted(map(str, loading["mismatched_keys"]))
+        absent = sorted(loading["missing_keys"]) + sorted(key for key, *_ in loading["mismatched_keys"])
         if absent:
             raise ModelError(
-                f"The checkpoint '{name}' lacks {len(absent)} of the model's weights (the first is '{absent[0]}'): "
-                "they would be random and so would its answers. Use a complete audio-classification checkpoint."
+                f"The checkpoint '{name}' lacks {len(absent)} of the model's weights, or has them in another shape "
+                f"(the first is '{absent[0]}'): they would be random and so would its answers. Use a complete "
+                "audio-classification checkpoint."
             )
         return cls(network, extractor, name=name, device=device)
 
@@ -214,6 +212,20 @@ class EmotionClassifier:
                 )
             )
         return predictions
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keeps transformers' progress bar and its table of keys off the screen: what matters is raised as an error."""
+    bars, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _audible(samples: np.ndarray) -> bool:

@@ -120,12 +120,12 @@ def card_metadata(metrics: dict, corpus: Corpus) -> ModelCardData:
         )
         for name, (metric_type, metric_name) in METRIC_NAMES.items()
     ]
-    base = metrics["settings"]["model_name_or_path"]
+    base = metrics["settings"].get("model_name_or_path")
     known = {
         "license": corpus.license.lower().replace(" ", "-") or None,
-        "language": metrics.get("language"),
+        "language": sorted(set(corpus.dataset["language"])) if "language" in corpus.dataset.column_names else None,
         "datasets": [corpus.name],
-        "base_model": base if not Path(base).is_dir() else None,
+        "base_model": base if base and not Path(base).is_dir() else None,
     }
     return ModelCardData(
         library_name="transformers",
@@ -147,9 +147,7 @@ def model_card(metrics: dict, corpus: Corpus) -> str:
         metadata=card_metadata(metrics, corpus).to_yaml(),
         title=_title(metrics, corpus),
         labels=", ".join(test["labels"]),
-        encoder_sentence=(
-            f"Encoder: `{settings['model_name_or_path']}`, {metrics['parameters'] / 1e6:.1f} M parameters in all."
-        ),
+        encoder_sentence=f"{_network(settings)}, {metrics['parameters'] / 1e6:.1f} M parameters in all.",
         protocol_cell=f"{metrics['protocol']}, fold {metrics['fold']}",
         ua=100 * test["unweighted_accuracy"],
         wa=100 * test["accuracy"],
@@ -190,8 +188,18 @@ def model_card(metrics: dict, corpus: Corpus) -> str:
 
 
 def _title(metrics: dict, corpus: Corpus) -> str:
-    base = Path(metrics["settings"]["model_name_or_path"]).name.removesuffix("-encoder")
+    settings = metrics["settings"]
+    if "model_name_or_path" in settings:
+        base = Path(settings["model_name_or_path"]).name.removesuffix("-encoder")
+    else:
+        base = f"{settings['frontend']} {settings['body']}"
     return f"{base} for emotion in speech ({corpus.name})"
+
+
+def _network(settings: dict) -> str:
+    if "model_name_or_path" in settings:
+        return f"Encoder: `{settings['model_name_or_path']}`"
+    return f"A network without a pretrained encoder: front end `{settings['frontend']}`, body `{settings['body']}`"
 
 
 def _names(speakers: list[str]) -> str:

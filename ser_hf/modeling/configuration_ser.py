@@ -66,6 +66,7 @@ class SerConfig(PretrainedConfig):
             encoder_config.num_hidden_layers = kept
             # A dropped layer has no hidden state, and the weighted sum needs all of them.
             encoder_config.layerdrop = 0.0
+        encoder_config._name_or_path = ""  # where the encoder lay on the machine that trained it is nobody's business
         encoder_config.dtype = None  # the dtype of the checkpoint is the one named by this config alone
 
         self.encoder_config = encoder_config
