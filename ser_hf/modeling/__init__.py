@@ -3,11 +3,27 @@
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from .configuration_ser import SerConfig
+from .configuration_spectrogram import SpectrogramConfig
 from .feature_extraction_ser import SerFeatureExtractor
+from .feature_extraction_spectrogram import SpectrogramFeatureExtractor
 from .modeling_ser import SerForAudioClassification, SerOutput
+from .modeling_spectrogram import SpectrogramForAudioClassification, SpectrogramOutput
 
-AutoConfig.register(SerConfig.model_type, SerConfig)
-AutoFeatureExtractor.register(SerConfig, SerFeatureExtractor)
-AutoModelForAudioClassification.register(SerConfig, SerForAudioClassification)
+for config, extractor, model in (
+    (SerConfig, SerFeatureExtractor, SerForAudioClassification),
+    (SpectrogramConfig, SpectrogramFeatureExtractor, SpectrogramForAudioClassification),
+):
+    AutoConfig.register(config.model_type, config)
+    AutoFeatureExtractor.register(config, extractor)
+    AutoModelForAudioClassification.register(config, model)
 
-__all__ = ["SerConfig", "SerFeatureExtractor", "SerForAudioClassification", "SerOutput"]
+__all__ = [
+    "SerConfig",
+    "SerFeatureExtractor",
+    "SerForAudioClassification",
+    "SerOutput",
+    "SpectrogramConfig",
+    "SpectrogramFeatureExtractor",
+    "SpectrogramForAudioClassification",
+    "SpectrogramOutput",
+]

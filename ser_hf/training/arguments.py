@@ -14,7 +14,36 @@ from ..errors import ModelError
 
 
 @dataclass
-class ModelArguments:
+class SpectrogramArguments:
+    """The classic systems: a front end's features and a small network of its own, no pretrained encoder."""
+
+    frontend: str = field(default="log_mel", metadata={"help": "log_mel, mfcc, or stacked (six families)."})
+    body: str = field(default="cnn", metadata={"help": "cnn, cnn_bilstm_attention, lstm or stacked_lstm."})
+    feature_rate: int = field(default=16_000, metadata={"help": "Features are computed at this rate, Hz."})
+    num_mel_bins: int = field(default=64, metadata={"help": "Bins of the log-mel spectrogram."})
+    num_mfcc: int = field(default=40, metadata={"help": "Coefficients of the cepstrum."})
+    n_fft: int = field(default=512, metadata={"help": "Window of the spectrum, samples at feature_rate."})
+    hop_length: int = field(default=256, metadata={"help": "Step of the spectrum, samples at feature_rate."})
+    duration_seconds: float | None = field(
+        default=None, metadata={"help": "Clips are cut or padded to this; by default they keep their lengths."}
+    )
+    cut: str = field(default="start", metadata={"help": "What is kept of a longer clip: start or centre."})
+    channels: list[int] = field(
+        default_factory=lambda: [16, 32, 64, 128], metadata={"help": "Channels of the convolution blocks."}
+    )
+    lstm_sizes: list[int] = field(default_factory=lambda: [256], metadata={"help": "Width of each LSTM layer."})
+    body_dropout: float = field(default=0.1, metadata={"help": "Dropout inside the body."})
+    dense_size: int = field(default=128, metadata={"help": "Width of the layer before the classifier; 0: none."})
+    init_output_bias: bool = field(
+        default=False, metadata={"help": "Start the output bias at the class frequencies of the training clips."}
+    )
+
+
+@dataclass
+class ModelArguments(SpectrogramArguments):
+    system: str = field(
+        default="ser", metadata={"help": "ser (a pretrained encoder) or ser-spectrogram (frontend and body)."}
+    )
     model_name_or_path: str = field(
         default="openai/whisper-base",
         metadata={"help": "Pretrained encoder: a Hub name or a folder. SER_WEIGHTS_DIR is searched first."},
@@ -63,6 +92,18 @@ class AugmentationArguments:
     time_mask_fraction: float = field(default=0.1, metadata={"help": "SpecAugment: the longest, a share of a clip."})
     frequency_masks: int = field(default=2, metadata={"help": "SpecAugment: bands set to the mean."})
     frequency_mask_bins: int = field(default=12, metadata={"help": "SpecAugment: the widest, in mel bins."})
+    waveform_or_mask: bool = field(
+        default=False, metadata={"help": "Change a clip as a waveform or mask its spectrogram, never both."}
+    )
+    num_views: int = field(
+        default=0,
+        metadata={"help": "ser-spectrogram: takes on every clip computed once and drawn from; 0: new in every epoch."},
+    )
+
+    @property
+    def changes_waveform(self) -> bool:
+        chances = (self.noise_probability, self.speed_probability, self.stretch_probability)
+        return any((*chances, self.gain_db, self.crop_fraction))
 
 
 @dataclass
@@ -77,6 +118,9 @@ class SerTrainingArguments(TrainingArguments):
         default=1.0, metadata={"help": "Each layer below the top one learns at this share of the one above it."}
     )
     class_weights: bool = field(default=False, metadata={"help": "Weigh the loss by inverse class frequency."})
+    class_weight_factors: list[str] = field(
+        default_factory=list, metadata={"help": "Times the class weights (which are 1 by default): surprised=1.5 …"}
+    )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after this many epochs without a better validation UA."}
     )
@@ -116,7 +160,7 @@ def read_config(path: Path) -> list[str]:
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise ModelError(f"{path} sets '{name}', which is no field of this program.{hint}")
-        if value is None:
+        if value is None or value == []:
             continue
         values = value if isinstance(value, list) else [value]
         arguments += [f"--{name}", *map(str, values)]

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -38,11 +40,72 @@ def cache_waveforms(dataset: datasets.Dataset, extractor) -> datasets.Dataset:
         return {"waveform": samples, "length": len(samples)}
 
     trimming = (extractor.trim_top_db, extractor.trim_margin_seconds, extractor.max_seconds)
+    if getattr(extractor, "duration_seconds", None):
+        trimming += (extractor.duration_seconds, extractor.cut)
     features = datasets.Features(
         {**dataset.features, "waveform": datasets.Sequence(datasets.Value("int16")), "length": datasets.Value("int64")}
     )
-    fingerprint = datasets.fingerprint.Hasher.hash((dataset._fingerprint, trimming, SAMPLING_RATE))
-    return dataset.map(decode, features=features, new_fingerprint=fingerprint, desc="Decoding and trimming")
+    # The corpus's fingerprint knows the names of its files; a file that was replaced has another time.
+    paths = [Path(clip["path"]) for clip in dataset["audio"] if clip["path"]]
+    times = [path.stat().st_mtime_ns for path in paths if path.is_file()]
+    fingerprint = datasets.fingerprint.Hasher.hash((dataset._fingerprint, times, trimming, SAMPLING_RATE))
+    return dataset.map(
+        decode,
+        features=features,
+        new_fingerprint=fingerprint,
+        cache_file_name=_cache_file("waveforms", fingerprint),
+        desc="Decoding and trimming",
+    )
+
+
+class SpectrogramViews:
+    """Every clip's spectrogram as it is (view 0) and `num_views` times augmented, computed once for all folds.
+
+    Memory-mapped Arrow of 16 bits a number. Not normalised: the statistics are those of a fold's training clips.
+    """
+
+    def __init__(
+        self, cached: datasets.Dataset, extractor, augmentation: AugmentationArguments, num_views: int, seed: int
+    ):
+        self.num_views, self.feature_size = num_views, extractor.feature_size
+
+        def compute(batch: dict, rows: list[int]) -> dict:
+            views = []
+            for samples, row in zip(batch["waveform"], rows, strict=True):
+                waveform = np.asarray(samples, dtype=np.float32) / INT16_SCALE
+                for view in range(num_views + 1):
+                    rng = np.random.default_rng((seed, view, row))
+                    take = augment(waveform, augmentation, rng) if view else waveform
+                    views.append(extractor.spectrogram(take, trim=False).numpy().astype(np.float16).ravel())
+            return {"spectrogram": views}
+
+        statistics = ("feature_mean", "feature_deviation")
+        front_end = {name: value for name, value in extractor.to_dict().items() if name not in statistics}
+        changes = {name: value for name, value in asdict(augmentation).items() if "mask" not in name}
+        fingerprint = datasets.fingerprint.Hasher.hash((cached._fingerprint, front_end, changes, num_views, seed))
+        self.views = cached.map(
+            compute,
+            batched=True,
+            batch_size=32,
+            with_indices=True,
+            remove_columns=cached.column_names,
+            features=datasets.Features({"spectrogram": datasets.Sequence(datasets.Value("float16"))}),
+            new_fingerprint=fingerprint,
+            cache_file_name=_cache_file("spectrograms", fingerprint),
+            desc="Computing features",
+        ).with_format("numpy")
+
+    def get(self, row: int, view: int) -> torch.Tensor:
+        """(frames, features) float32 of one view of a clip."""
+        flat = self.views[row * (self.num_views + 1) + view]["spectrogram"]
+        return torch.from_numpy(flat.astype(np.float32)).view(-1, self.feature_size)
+
+
+def _cache_file(kind: str, fingerprint: str) -> str:
+    """Where a cache of this content lies: without a name `datasets` holds it in memory, for this process alone."""
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder / f"{kind}-{fingerprint}.arrow")
 
 
 class SpeechDataset(Dataset):
@@ -59,29 +122,45 @@ class SpeechDataset(Dataset):
         extractor,
         augmentation: AugmentationArguments | None = None,
         seed: int = 0,
+        views: SpectrogramViews | None = None,
     ):
-        self.dataset = dataset.select_columns(["waveform", "label"]).with_format("numpy")
+        self.dataset = dataset.select_columns(["waveform"]).with_format("numpy")
         self.rows = list(rows)
         self.lengths = [dataset["length"][row] for row in self.rows]
         self.labels = np.array([dataset["label"][row] for row in self.rows])
         self.extractor = extractor
         self.augmentation = augmentation
         self.seed = seed
+        self.views = views
         self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, item: int) -> dict:
-        row = self.dataset[self.rows[item]]
-        waveform = row["waveform"].astype(np.float32) / INT16_SCALE
+        row, label = self.rows[item], int(self.labels[item])
         if self.augmentation is None:
-            return {"features": self.extractor.features(waveform, trim=False), "labels": int(row["label"])}
-        rng = np.random.default_rng((self.seed, self.epoch, self.rows[item]))
-        features = self.extractor.features(augment(waveform, self.augmentation, rng), trim=False)
-        if features.ndim == 2:  # the wav2vec2 family masks its hidden frames itself, see mask_time_prob
+            return {"features": self._features(row), "labels": label}
+        rng = np.random.default_rng((self.seed, self.epoch, row))
+        changed = masked = True
+        if self.augmentation.waveform_or_mask:
+            changed = rng.random() < 0.5
+            masked = not changed
+        changed = changed and self.augmentation.changes_waveform
+        features = self._features(row, rng if changed else None)
+        if features.ndim == 2 and masked:  # the wav2vec2 family masks its hidden frames itself, see mask_time_prob
             features = mask_spectrogram(features, self.augmentation, rng)
-        return {"features": features, "labels": int(row["label"])}
+        return {"features": features, "labels": label}
+
+    def _features(self, row: int, rng: np.random.Generator | None = None) -> torch.Tensor:
+        """The model's input for a row of the corpus; with `rng`, of an augmented take on it."""
+        if self.views is not None and (rng is None or self.views.num_views):
+            view = 0 if rng is None else int(rng.integers(1, self.views.num_views + 1))
+            return self.extractor.normalize(self.views.get(row, view))
+        waveform = self.dataset[row]["waveform"].astype(np.float32) / INT16_SCALE
+        if rng is not None:
+            waveform = augment(waveform, self.augmentation, rng)
+        return self.extractor.features(waveform, trim=False)
 
 
 class Collator:

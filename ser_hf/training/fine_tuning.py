@@ -4,7 +4,7 @@ import json
 import logging
 import platform
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +21,26 @@ from ..classifier import EmotionClassifier
 from ..corpora import Corpus, load_corpus
 from ..errors import ModelError
 from ..evaluation import evaluate_classifier, format_report
-from ..modeling import SerFeatureExtractor, SerForAudioClassification
+from ..modeling import (
+    SerFeatureExtractor,
+    SerForAudioClassification,
+    SpectrogramConfig,
+    SpectrogramFeatureExtractor,
+    SpectrogramForAudioClassification,
+)
 from ..report import write_report
 from ..splits import LEAKY_PROTOCOLS, Fold, assert_no_leak, describe, get_fold, make_folds
-from .arguments import AugmentationArguments, DataArguments, ModelArguments, SerTrainingArguments, find_encoder
+from .arguments import (
+    AugmentationArguments,
+    DataArguments,
+    ModelArguments,
+    SerTrainingArguments,
+    SpectrogramArguments,
+    find_encoder,
+)
 from .checkpoint import save_checkpoint
-from .data import Collator, EpochCallback, SpeechDataset, cache_waveforms
-from .trainer import SerTrainer, WeightedCrossEntropy, compute_metrics, inverse_frequency_weights, logits_of
+from .data import Collator, EpochCallback, SpectrogramViews, SpeechDataset, cache_waveforms
+from .trainer import SerTrainer, WeightedCrossEntropy, class_weights, compute_metrics, logits_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +62,46 @@ def load_data(data_args: DataArguments) -> tuple[Corpus, Fold]:
     return corpus, fold
 
 
-def build_model(
-    model_args: ModelArguments, labels: list[str]
-) -> tuple[SerForAudioClassification, SerFeatureExtractor]:
-    """A pretrained encoder with a new head for these classes, and the feature extractor that fits it.
+SYSTEMS = ("ser", "ser-spectrogram")
+
+
+def build_model(model_args: ModelArguments, labels: list[str]):
+    """The untrained model of these classes, and the feature extractor that fits it.
 
     Raises:
-        ModelError: the encoder cannot be loaded, or the options do not fit it.
+        ModelError: there is no such system, or its options do not fit each other or the encoder.
     """
+    if model_args.system not in SYSTEMS:
+        raise ModelError(f"There is no system '{model_args.system}'; choose one of {', '.join(SYSTEMS)}.")
+    classes = {"id2label": dict(enumerate(labels)), "label2id": {name: number for number, name in enumerate(labels)}}
+    build = _build_transformer if model_args.system == "ser" else _build_spectrogram
+    return build(model_args, classes)
+
+
+def _build_spectrogram(
+    model_args: ModelArguments, classes: dict
+) -> tuple[SpectrogramForAudioClassification, SpectrogramFeatureExtractor]:
+    """A network with random weights on a front end's features."""
+    extractor_fields = (
+        "frontend", "feature_rate", "num_mel_bins", "num_mfcc", "n_fft", "hop_length", "trim_top_db", "level_db",
+        "max_seconds", "duration_seconds", "cut",
+    )  # fmt: skip
+    config_fields = (
+        "frontend", "body", "channels", "lstm_sizes", "body_dropout", "dense_size", "head_dropout",
+    )  # fmt: skip
+    try:
+        extractor = SpectrogramFeatureExtractor(**{name: getattr(model_args, name) for name in extractor_fields})
+        options = {name: getattr(model_args, name) for name in config_fields}
+        config = SpectrogramConfig(feature_size=extractor.feature_size, **options, **classes)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+    return SpectrogramForAudioClassification(config), extractor
+
+
+def _build_transformer(
+    model_args: ModelArguments, classes: dict
+) -> tuple[SerForAudioClassification, SerFeatureExtractor]:
+    """A pretrained encoder with a new head."""
     name = find_encoder(model_args.model_name_or_path)
     options = {
         field: getattr(model_args, field)
@@ -70,8 +115,7 @@ def build_model(
             "head_dropout",
         )
     }
-    options["id2label"] = dict(enumerate(labels))
-    options["label2id"] = {label: number for number, label in enumerate(labels)}
+    options |= classes
     revision = {} if Path(name).is_dir() else {"revision": model_args.revision}
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # layers that are cut off would be listed as a problem
@@ -108,6 +152,16 @@ def standardize(model: SerForAudioClassification, train_set: SpeechDataset, args
         with torch.autocast(args.device.type, torch.bfloat16, enabled=args.bf16):
             statistics.append(model(**{name: value.to(args.device) for name, value in batch.items()}).statistics)
     model.standardize(torch.cat(statistics).float())
+
+
+def fit_to_training_clips(
+    model: SpectrogramForAudioClassification, train_set: SpeechDataset, init_output_bias: bool
+) -> None:
+    """Normalises the features by the training clips alone and, if asked, starts the output bias at their classes."""
+    train_set.extractor.fit_normalization([train_set.views.get(row, view=0) for row in train_set.rows])
+    if init_output_bias:
+        counts = np.bincount(train_set.labels, minlength=model.config.num_labels)
+        model.set_class_frequencies(torch.tensor(counts / counts.sum(), dtype=torch.float32))
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -150,13 +204,18 @@ def fine_tune(
     train_rows = fold.train
     if data_args.max_train_clips:
         train_rows = np.random.default_rng(0).permutation(fold.train)[: data_args.max_train_clips].tolist()
-    train_set = SpeechDataset(cached, train_rows, extractor, augmentation_args, seed=training_args.seed)
-    validation_set = SpeechDataset(cached, fold.validation, extractor)
+    views = None
+    if model_args.system == "ser-spectrogram":
+        with training_args.main_process_first(desc="features"):
+            # One seed for every run, so that the cache serves all of them.
+            views = SpectrogramViews(cached, extractor, augmentation_args, augmentation_args.num_views, seed=0)
+    train_set = SpeechDataset(cached, train_rows, extractor, augmentation_args, seed=training_args.seed, views=views)
+    validation_set = SpeechDataset(cached, fold.validation, extractor, views=views)
 
     callbacks = [EpochCallback(train_set)]
     if training_args.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training_args.early_stopping_patience))
-    weights = inverse_frequency_weights(train_set.labels, len(labels)) if training_args.class_weights else None
+    weights = class_weights(train_set.labels, labels, training_args.class_weights, training_args.class_weight_factors)
     trainer = SerTrainer(
         model=model,
         args=training_args,
@@ -167,7 +226,9 @@ def fine_tune(
         compute_loss_func=WeightedCrossEntropy(weights, training_args.label_smoothing_factor),
         callbacks=callbacks,
     )
-    if training_args.resume_from_checkpoint is None:
+    if views is not None:
+        fit_to_training_clips(model, train_set, model_args.init_output_bias)
+    elif training_args.resume_from_checkpoint is None:
         standardize(model, train_set, training_args)
     trained = trainer.train(resume_from_checkpoint=_checkpoint_to_resume(training_args))
     minutes = trained.metrics["train_runtime"] / 60
@@ -199,7 +260,7 @@ def fine_tune(
             "hardware": _hardware(training_args),
             "versions": {name: version(name) for name in ("torch", "transformers", "datasets")},
             "settings": {
-                **asdict(model_args),
+                **_of_the_system(model_args),
                 **asdict(data_args),
                 **asdict(augmentation_args),
                 **_set_by_hand(training_args),
@@ -226,6 +287,15 @@ def _checkpoint_to_resume(args: SerTrainingArguments) -> str | None:
             raise ModelError(f"There is no checkpoint folder {wanted}; pass one, or 'last' for the newest.")
         return wanted
     return get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+
+
+def _of_the_system(model_args: ModelArguments) -> dict:
+    """The fields that the system has: a pretrained encoder has no body, a spectrogram network no encoder."""
+    spectrogram = {f.name for f in fields(SpectrogramArguments)}
+    both = {"system", "head_dropout", "trim_top_db", "level_db", "max_seconds"}
+    is_spectrogram = model_args.system == "ser-spectrogram"
+    values = asdict(model_args)
+    return {name: value for name, value in values.items() if name in both or (name in spectrogram) == is_spectrogram}
 
 
 def _speakers(corpus: Corpus, rows: list[int]) -> list[str]:

@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
+from ..errors import ModelError
 from .data import LengthGroupedSampler
 from .metrics import emotion_metrics
 
@@ -37,6 +38,30 @@ def inverse_frequency_weights(labels: np.ndarray, num_labels: int) -> torch.Tens
     counts = np.bincount(labels, minlength=num_labels)
     weights = np.divide(len(labels) / np.count_nonzero(counts), counts, where=counts > 0, out=np.zeros(num_labels))
     return torch.tensor(weights, dtype=torch.float32)
+
+
+def class_weights(labels: np.ndarray, names: list[str], by_frequency: bool, factors: list[str]) -> torch.Tensor | None:
+    """(classes,) weights of the loss: by inverse frequency or 1, times the "name=number" factors. None: all are 1.
+
+    Raises:
+        ModelError: a factor that is none, or of a class that there is not.
+    """
+    if not by_frequency and not factors:
+        return None
+    weights = inverse_frequency_weights(labels, len(names)) if by_frequency else torch.ones(len(names))
+    for factor in factors:
+        name, _, number = factor.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if name not in names or not 0 < value < float("inf"):
+            raise ModelError(
+                f"class_weight_factors has '{factor}'; write CLASS=NUMBER, such as surprised=1.5, with one of the "
+                f"classes {', '.join(names)} and a number above 0."
+            )
+        weights[names.index(name)] *= value
+    return weights
 
 
 def logits_of(predictions) -> np.ndarray:

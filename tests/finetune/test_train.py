@@ -5,15 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import transformers
 from huggingface_hub import ModelCard
 
-from conftest import FAMILIES, tiny_encoder_config
+from conftest import CORPUS_ACTORS, FAMILIES, tiny_encoder_config
 from ser_hf import EmotionClassifier, ModelError
-from ser_hf.audio import SAMPLING_RATE
 from ser_hf.modeling import SerConfig
 from ser_hf.modeling.modeling_ser import build_encoder
 from ser_hf.training.arguments import parse_arguments
@@ -21,25 +18,6 @@ from ser_hf.training.fine_tuning import fine_tune
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG_OF = {"whisper": "whisper_base", "wav2vec2": "wav2vec2_base", "hubert": "hubert_base", "wavlm": "wavlm_base"}
-ACTORS = (1, 2, 3, 4, 5, 6)
-
-
-@pytest.fixture(scope="module")
-def corpus_dir(tmp_path_factory) -> Path:
-    """Six actors, two clips of each of the eight emotions: every emotion is a tone of its own."""
-    root = tmp_path_factory.mktemp("ravdess")
-    rng = np.random.default_rng(0)
-    time = np.arange(int(0.6 * SAMPLING_RATE)) / SAMPLING_RATE
-    for actor in ACTORS:
-        folder = root / "Audio_Speech_Actors_01-24" / f"Actor_{actor:02d}"
-        folder.mkdir(parents=True)
-        for emotion in range(1, 9):
-            for repetition in (1, 2):
-                pitch = 200 * emotion * (1 + 0.02 * rng.standard_normal())
-                clip = 0.3 * np.sin(2 * np.pi * pitch * time) + 0.01 * rng.standard_normal(len(time))
-                name = f"03-01-{emotion:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
-                soundfile.write(folder / name, clip, SAMPLING_RATE)
-    return root
 
 
 @pytest.fixture
@@ -86,8 +64,8 @@ def test_two_steps_of_each_family_leave_a_checkpoint_that_answers(
     assert saved["protocol"] == metrics["protocol"] == "unseen speakers, 3 folds over speakers"
     assert {"unweighted_accuracy", "accuracy", "macro_f1", "weighted_f1", "per_class"} <= set(saved["test"])
     sides = [set(saved[f"{side}_speakers"]) for side in ("train", "validation")] + [set(saved["test"]["speakers"])]
-    assert set.union(*sides) == {f"{actor:02d}" for actor in ACTORS}
-    assert sum(map(len, sides)) == len(ACTORS)  # nobody is on two sides
+    assert set.union(*sides) == {f"{actor:02d}" for actor in CORPUS_ACTORS}
+    assert sum(map(len, sides)) == len(CORPUS_ACTORS)  # nobody is on two sides
     assert "unseen speakers" in capsys.readouterr().out
     card = ModelCard.load(output / "README.md")
     assert card.data.pipeline_tag == "audio-classification" and card.data.license == "cc-by-nc-sa-4.0"
