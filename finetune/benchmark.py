@@ -10,7 +10,6 @@ without a silent end, so that trimming gives us no advantage.
 import argparse
 import json
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -150,7 +149,7 @@ def load_pipeline(path: Path):
 
 
 def time_in_turns(answers: dict[str, Callable], repeats: int) -> dict[str, float]:
-    """Median seconds of each; they take turns, so that what else the machine does falls on all alike."""
+    """Seconds of each at its fastest: what else the machine does can only add. They take turns, to be hit alike."""
     taken: dict[str, list[float]] = {name: [] for name in answers}
     for turn in range(WARM_UP + repeats):
         for name, answer in answers.items():
@@ -158,7 +157,7 @@ def time_in_turns(answers: dict[str, Callable], repeats: int) -> dict[str, float
             answer()
             if turn >= WARM_UP:
                 taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return {name: min(times) for name, times in taken.items()}
 
 
 def cold_start(script: str, waveform, threads: int, folder: Path) -> float:
