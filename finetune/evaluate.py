@@ -38,7 +38,13 @@ def main() -> int:
 def evaluate(options: argparse.Namespace) -> None:
     from ser_hf.classifier import EMBEDDED, EmotionClassifier
     from ser_hf.corpora import load_corpus
-    from ser_hf.evaluation import evaluate_classifier, format_report, own_test_speakers, rows_of_speakers
+    from ser_hf.evaluation import (
+        evaluate_classifier,
+        format_breakdown,
+        format_report,
+        own_test_speakers,
+        rows_of_speakers,
+    )
 
     model = options.model or EMBEDDED
     classifier = EmotionClassifier.from_pretrained(model)
@@ -58,12 +64,21 @@ def evaluate(options: argparse.Namespace) -> None:
         setting = f"{corpus.name}, unseen speakers"
     else:
         setting = f"{corpus.name}, given speakers; whether the model has heard them is not known"
-    figures = {"model": str(options.model or "embedded"), "setting": setting, **figures}
+    breakdown = evaluation.breakdown()
+    figures = {"model": str(options.model or "embedded"), "setting": setting, **figures, "breakdown": breakdown}
     print(format_report(figures, setting))
+    print("\n" + format_breakdown(breakdown, folder_of(corpus.dataset)))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.csv:
         evaluation.write_csv(options.csv)
+
+
+def folder_of(dataset) -> str:
+    """The folder that the names of the clips start from; empty where they have none."""
+    first = dataset[0]
+    path = first["audio"]["path"] or ""
+    return path.removesuffix(first["file"]) if path.endswith(first.get("file") or path) else ""
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
@@ -15,6 +16,10 @@ from .classifier import EmotionClassifier
 from .errors import DatasetError, SerError
 from .training.metrics import emotion_metrics, per_class
 
+CSV_COLUMNS = ("file", "speaker", "label", "predicted")  # and then a score for every class
+GROUPINGS = ("gender", "intensity", "statement")  # what errors are counted by, where a corpus has the column
+MISTAKES_SHOWN = 10  # of the worst mistakes, and of the pairs of emotions, in a report
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -25,6 +30,9 @@ class Evaluation:
         files, speakers: (clips,) names.
         references, scores: (clips,) class numbers and (clips, classes) probabilities.
         left_out: (file, reason) of clips that could not be used.
+        predicted: (clips,) class numbers where they are known apart from the scores: a CSV's scores are rounded, and
+            two that were nearly equal may read as equal.
+        groups: column of the corpus → (clips,) its values, for those of GROUPINGS that there are.
     """
 
     labels: list[str]
@@ -33,10 +41,12 @@ class Evaluation:
     references: np.ndarray
     scores: np.ndarray
     left_out: list[tuple[str, str]]
+    predicted: np.ndarray | None = None
+    groups: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def predictions(self) -> np.ndarray:
-        return self.scores.argmax(-1)
+        return self.scores.argmax(-1) if self.predicted is None else self.predicted
 
     def figures(self) -> dict:
         """UA, WA, F1, by class, and the confusion matrix (rows: what it is, columns: what was said)."""
@@ -52,16 +62,92 @@ class Evaluation:
             "left_out": [list(item) for item in self.left_out],
         }
 
+    def breakdown(self) -> dict:
+        """Where the errors are: by pair of emotions, by speaker and by each of `groups`, and the worst of them.
+
+        Returns:
+            "pairs": the confused emotions, the most frequent first, with the number and the share of the true one's
+            clips; "by": grouping → value → clips, errors, accuracy and UA (over the emotions that occur there);
+            "worst_mistakes": wrong clips, the surest first.
+        """
+        wrong = np.flatnonzero(self.predictions != self.references)
+        pairs = Counter(zip(self.references[wrong].tolist(), self.predictions[wrong].tolist(), strict=True))
+        clips = np.bincount(self.references, minlength=len(self.labels))
+        surest = wrong[np.argsort(-self.scores[wrong, self.predictions[wrong]], kind="stable")]
+        return {
+            "pairs": [
+                {"label": self.labels[i], "predicted": self.labels[j], "errors": n, "share": n / int(clips[i])}
+                for (i, j), n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+            ],
+            "by": {name: self._by(values) for name, values in {"speaker": self.speakers, **self.groups}.items()},
+            "worst_mistakes": [
+                {
+                    "file": self.files[clip],
+                    "label": self.labels[self.references[clip]],
+                    "predicted": self.labels[self.predictions[clip]],
+                    "score": float(self.scores[clip, self.predictions[clip]]),
+                    "score_of_label": float(self.scores[clip, self.references[clip]]),
+                }
+                for clip in surest[:MISTAKES_SHOWN]
+            ],
+        }
+
+    def _by(self, values: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Value → clips, errors, accuracy, UA; in the order of the values."""
+        table, right = {}, self.predictions == self.references
+        for value in sorted(set(values)):
+            mine = np.array([other == value for other in values])
+            present = np.unique(self.references[mine])
+            recall = [float(right[mine & (self.references == label)].mean()) for label in present]
+            table[value] = {
+                "clips": int(mine.sum()),
+                "errors": int((mine & ~right).sum()),
+                "accuracy": float(right[mine].mean()),
+                "unweighted_accuracy": float(np.mean(recall)),
+            }
+        return table
+
     def write_csv(self, path: Path) -> None:
         """One row per clip: file, speaker, label, predicted, and every score."""
         with path.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(["file", "speaker", "label", "predicted", *self.labels])
+            table.writerow([*CSV_COLUMNS, *self.labels])
             for name, speaker, label, predicted, scores in zip(
                 self.files, self.speakers, self.references, self.predictions, self.scores, strict=True
             ):
                 names = [self.labels[label], self.labels[predicted]]
                 table.writerow([name, speaker, *names, *(f"{score:.6f}" for score in scores)])
+
+    @classmethod
+    def read_csv(cls, path: Path) -> "Evaluation":
+        """What `write_csv` wrote, but for the clips left out.
+
+        Raises:
+            DatasetError: the file is not such a table.
+        """
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.reader(file)
+            header = next(table, [])
+            rows = list(table)
+        labels = header[len(CSV_COLUMNS) :]
+        number = {label: position for position, label in enumerate(labels)}
+        if tuple(header[: len(CSV_COLUMNS)]) != CSV_COLUMNS or not rows:
+            raise DatasetError(f"{path} is no table of predictions: {', '.join(CSV_COLUMNS)} and scores are expected.")
+        try:
+            files, speakers, references, predicted, *scores = zip(*rows, strict=True)
+            return cls(
+                labels=labels,
+                files=list(files),
+                speakers=list(speakers),
+                references=np.array([number[label] for label in references]),
+                scores=np.array(scores, dtype=float).T.reshape(len(rows), len(labels)),
+                left_out=[],
+                predicted=np.array([number[label] for label in predicted]),
+            )
+        except (KeyError, ValueError) as error:
+            raise DatasetError(
+                f"{path} is damaged ({error}): write it again with the command that made it."
+            ) from error
 
 
 def evaluate_classifier(
@@ -88,6 +174,8 @@ def evaluate_classifier(
     number = {name: position for position, name in enumerate(classifier.labels)}
     speakers = clips["speaker"] if "speaker" in clips.column_names else ["unknown"] * len(clips)
     file_names = clips["file"] if "file" in clips.column_names else [audio["path"] for audio in clips["audio"]]
+    columns = {name: clips[name] for name in GROUPINGS if name in clips.column_names}
+    groups: dict[str, list[str]] = {name: [] for name in columns}
     files, said_by, references, scores, left_out = [], [], [], [], []
     results = classifier.stream((audio for audio in clips["audio"]), batch_size=batch_size)
     for position, (_, result) in enumerate(tqdm(results, total=len(clips), desc="Predicting", unit="clip")):
@@ -96,11 +184,15 @@ def evaluate_classifier(
             continue
         files.append(file_names[position])
         said_by.append(speakers[position])
+        for name, values in columns.items():
+            groups[name].append(str(values[position]))
         references.append(number[names[clips[position]["label"]]])
         scores.append([result.scores[label] for label in classifier.labels])
     if not files:
         raise DatasetError(f"None of the {len(left_out)} clips can be used. The first: {left_out[0][1]}")
-    return Evaluation(classifier.labels, files, said_by, np.array(references), np.array(scores), left_out)
+    return Evaluation(
+        classifier.labels, files, said_by, np.array(references), np.array(scores), left_out, groups=groups
+    )
 
 
 def format_report(figures: dict, protocol: str) -> str:
@@ -119,6 +211,35 @@ def format_report(figures: dict, protocol: str) -> str:
         )
     if figures["left_out"]:
         lines += ["", f"{len(figures['left_out'])} clips left out:", *(": ".join(i) for i in figures["left_out"])]
+    return "\n".join(lines)
+
+
+def format_breakdown(breakdown: dict, folder: str = "") -> str:
+    """The breakdown as text.
+
+    Args:
+        folder: where the files of the worst mistakes lie, so that one can listen to them.
+    """
+    pairs, mistakes = breakdown["pairs"], breakdown["worst_mistakes"]
+    if not pairs:
+        return "No clip was named wrongly."
+    lines = ["Errors by emotion", f"{'is':<12}{'was called':<12}{'errors':>8}{'of its clips':>14}"]
+    for row in pairs[:MISTAKES_SHOWN]:
+        lines.append(f"{row['label']:<12}{row['predicted']:<12}{row['errors']:>8}{100 * row['share']:>12.1f} %")
+    if len(pairs) > MISTAKES_SHOWN:
+        rest = sum(row["errors"] for row in pairs[MISTAKES_SHOWN:])
+        lines.append(f"{rest} more errors in {len(pairs) - MISTAKES_SHOWN} other pairs")
+    for grouping, table in breakdown["by"].items():
+        width = max(map(len, table)) + 2
+        lines += ["", f"Errors by {grouping}", f"{'':<{width}}{'errors':>8}{'clips':>8}{'WA %':>8}{'UA %':>8}"]
+        for value, row in table.items():
+            accuracies = f"{100 * row['accuracy']:>8.1f}{100 * row['unweighted_accuracy']:>8.1f}"
+            lines.append(f"{value:<{width}}{row['errors']:>8}{row['clips']:>8}{accuracies}")
+    place = f", in {folder}" if folder else ""
+    lines += ["", f"The worst mistakes: wrong and sure of it{place}"]
+    for row in mistakes:
+        said = f"{row['predicted']} ({row['score']:.2f}), is {row['label']} ({row['score_of_label']:.2f})"
+        lines.append(f"{row['file']}: {said}")
     return "\n".join(lines)
 
 

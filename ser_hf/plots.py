@@ -46,6 +46,14 @@ SOUND_FONT_SIZE = 9  # points
 SCREEN_DPI = 110  # pixels per inch of the spectrogram inside an SVG
 FILE_DPI = 150  # pixels per inch of a saved figure
 BEST_BY = ("eval_unweighted_accuracy", "eval_accuracy", "eval_loss")  # what the best epoch is chosen by, if logged
+# What a bar of a comparison stands for → how it looks.
+COMPARED = {
+    "unseen speakers": {"facecolor": "#0077BB", "edgecolor": "#0077BB"},
+    "random clips (leaky: the same speakers are in training and test)": {
+        "facecolor": "#C9CCD1", "edgecolor": "white", "hatch": "///",
+    },
+    "unseen speakers, published by others": {"facecolor": "white", "edgecolor": "#0077BB", "linewidth": 1.2},
+}  # fmt: skip
 
 
 def emotion_color(label: str) -> str:
@@ -237,3 +245,200 @@ def _best_epoch(history: list[dict]) -> float | None:
         if epochs:
             return epochs[int(np.argmin(values) if key.endswith("loss") else np.argmax(values))]
     return None
+
+
+def comparison_figure(systems: list[tuple[str, list[tuple]]], chance: float | None = None) -> Figure:
+    """UA of every system under every protocol, side by side, with their intervals.
+
+    Args:
+        systems: (name, bars), the first at the top; a bar is (kind, UA, (low, high) or None, remark), fractions, its
+            kind one of COMPARED.
+        chance: the UA of guessing.
+    """
+    margins = {"left": 2.6, "right": 0.3, "top": 0.95, "bottom": 0.6}  # inches
+    width, height = 9.0, 0.62 * len(systems) + margins["top"] + margins["bottom"]
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(
+        gridspec_kw={
+            "left": margins["left"] / width,
+            "right": 1 - margins["right"] / width,
+            "top": 1 - margins["top"] / height,
+            "bottom": margins["bottom"] / height,
+        }
+    )
+    step = 0.42  # of a row, from one of its bars to the next
+    for row, (_, bars) in enumerate(systems):
+        for number, (kind, value, bounds, remark) in enumerate(bars):
+            y = row + (number - (len(bars) - 1) / 2) * step
+            axes.barh(y, value, step - 0.04, **COMPARED[kind], zorder=2)
+            if bounds is not None:
+                axes.plot(bounds, (y, y), color="black", linewidth=1.1, marker="|", markersize=5, zorder=3)
+            end = max(value, bounds[1] if bounds else 0.0)
+            text = f"{100 * value:.1f}" + (f" ({remark})" if remark else "")
+            axes.text(end + 0.012, y, text, va="center", fontsize=8.5, zorder=4)
+    used = {kind for _, bars in systems for kind, *_ in bars}
+    for kind in (kind for kind in COMPARED if kind in used):
+        axes.barh(0, 0, 0, **COMPARED[kind], label=kind)
+    if chance is not None:
+        axes.axvline(
+            chance, color="black", linewidth=1.1, linestyle=":", zorder=3, label=f"chance, {100 * chance:g} %"
+        )
+    axes.set_yticks(range(len(systems)), [name for name, _ in systems], fontsize=8.5)
+    axes.set_ylim(len(systems) - 0.45, -0.55)
+    axes.set_xlim(0, 1.06)
+    axes.set_xticks(np.arange(0, 1.01, 0.1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_xlabel("unweighted accuracy (UA), with its 95 % interval over speakers")
+    axes.grid(axis="x", **GRID)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=9, ncols=1, labelspacing=0.3)
+    return figure
+
+
+def count_figure(table: np.ndarray, names: list[str], parts: list[str] | None, colors: list[str], unit: str) -> Figure:
+    """Stacked horizontal bars, the first at the top.
+
+    Args:
+        table: (names, parts) counts.
+        parts: what the parts of a bar are, for the legend; None where there is only one.
+        colors: (parts,).
+    """
+    row, left, top, bottom = 0.26, _room_for(names), 0.35 if parts else 0.1, 0.55  # inches
+    width, height = 8.5, row * len(names) + top + bottom
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(
+        gridspec_kw={"left": left / width, "right": 0.95, "top": 1 - top / height, "bottom": bottom / height}
+    )
+    before = np.zeros(len(names))
+    for number, color in enumerate(colors):
+        label = parts[number] if parts else None
+        axes.barh(names, table[:, number], left=before, color=color, edgecolor="white", linewidth=0.6, label=label)
+        before += table[:, number]
+    for position, total in enumerate(before):
+        axes.text(total, position, f" {total:,.0f}", va="center", fontsize=9)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, 1.07 * before.max())
+    axes.set_xlabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _bare(axes, "x")
+    if parts:
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=len(parts), frameon=False, fontsize=9, borderaxespad=0.1,
+            columnspacing=1.0, handlelength=1.0,
+        )  # fmt: skip
+    return figure
+
+
+def distribution_figure(values: np.ndarray, labels: list[str], emotions: list[str], xlabel: str) -> Figure:
+    """The histogram of all clips, and below it a box for each emotion on the same axis.
+
+    Args:
+        values: (clips,). labels: (clips,) their emotions. emotions: in the order of the boxes.
+    """
+    upper_height, row, bottom = 1.5, 0.3, 0.6  # inches
+    width, height = 8.5, upper_height + row * len(emotions) + bottom + 0.2
+    groups = [values[np.array([label == emotion for label in labels])] for emotion in emotions]
+    ticks = [f"{emotion} ({len(group):,})" for emotion, group in zip(emotions, groups, strict=True)]
+    figure = Figure(figsize=(width, height))
+    upper, lower = figure.subplots(
+        2,
+        sharex=True,
+        height_ratios=[upper_height, row * len(emotions)],
+        gridspec_kw={
+            "left": _room_for(ticks) / width, "right": 0.98, "top": 1 - 0.1 / height, "bottom": bottom / height,
+            "hspace": 0.08,
+        },
+    )  # fmt: skip
+    upper.hist(values, bins=min(30, max(10, len(values) // 10)), color=MID_GRAY)
+    upper.set_ylabel("clips")
+    upper.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    boxes = lower.boxplot(
+        groups, orientation="horizontal", widths=0.6, patch_artist=True, medianprops={"color": "black"},
+        flierprops={"marker": ".", "markersize": 4, "markerfacecolor": MID_GRAY, "markeredgecolor": "none"},
+        tick_labels=ticks,
+    )  # fmt: skip
+    for box, emotion in zip(boxes["boxes"], emotions, strict=True):
+        box.set(facecolor=emotion_color(emotion), alpha=0.75)
+    lower.invert_yaxis()
+    lower.set_xlabel(xlabel)
+    _bare(upper, "y")
+    upper.tick_params(labelbottom=False)
+    _bare(lower, "x")
+    return figure
+
+
+def trim_figure(thresholds: tuple[float, ...], removed: np.ndarray) -> Figure:
+    """How much of the clips each threshold removes.
+
+    Args:
+        thresholds: dB. removed: (clips, thresholds) shares.
+    """
+    figure = Figure(figsize=(8.5, 3.2))
+    axes = figure.subplots(gridspec_kw={"left": 0.1, "right": 0.98, "top": 0.96, "bottom": 0.17})
+    boxes = axes.boxplot(
+        list(removed.T), widths=0.5, whis=(5, 95), patch_artist=True, showfliers=False, showmeans=True,
+        medianprops={"color": "black"}, tick_labels=[f"{threshold:g} dB" for threshold in thresholds],
+        meanprops={"marker": "D", "markersize": 5, "markerfacecolor": "white", "markeredgecolor": "black"},
+    )  # fmt: skip
+    for box in boxes["boxes"]:
+        box.set(facecolor=EMOTION_COLORS["calm"], alpha=0.75)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_xlabel("threshold below the loudest moment (diamond: mean)")
+    axes.set_ylabel("of a clip removed")
+    _bare(axes, "y")
+    return figure
+
+
+def emotion_examples_figure(waveforms: dict[str, np.ndarray], sampling_rate: int) -> Figure:
+    """A row for each emotion: its waveform and its log-mel spectrogram, all over the same seconds.
+
+    Args:
+        waveforms: emotion → (samples,).
+    """
+    row, bottom, top = 1.05, 0.5, 0.05  # inches
+    width, height = 8.5, row * len(waveforms) + bottom + top
+    figure = Figure(figsize=(width, height))
+    table = figure.subplots(
+        len(waveforms), 2, squeeze=False,
+        gridspec_kw={
+            "left": _room_for(list(waveforms)) / width, "right": 0.985, "top": 1 - top / height,
+            "bottom": bottom / height, "wspace": 0.13,
+            "hspace": 0.12,
+        },
+    )  # fmt: skip
+    longest = max(map(len, waveforms.values())) / sampling_rate
+    corner = {"ha": "right", "va": "top", "fontsize": 7, "color": "#4a4f57"}
+    for (emotion, waveform), (left, right) in zip(waveforms.items(), table, strict=True):
+        duration = len(waveform) / sampling_rate
+        times, low, high = _envelope(waveform, duration)
+        left.fill_between(times, low, high, color=emotion_color(emotion), linewidth=0.6)
+        peak = float(np.abs(waveform).max())
+        left.set_ylim(-1.05 * peak, 1.05 * peak)
+        left.set_yticks([])
+        left.text(0.99, 0.98, f"peak {20 * np.log10(peak):.0f} dBFS", transform=left.transAxes, **corner)
+        left.set_ylabel(emotion, rotation=0, ha="right", va="center", fontsize=10)
+        _draw_log_mel(right, waveform, sampling_rate, duration)
+        right.set_ylabel("")
+        for axes in (left, right):
+            axes.set_xlim(0, longest)
+            axes.spines[:].set_visible(False)
+            axes.tick_params(length=0, labelsize=8, labelbottom=emotion == list(waveforms)[-1])
+    for axes in table[-1]:
+        axes.set_xlabel("seconds", fontsize=9)
+    return figure
+
+
+def _room_for(names: list[str]) -> float:
+    """Inches that tick labels of this length need."""
+    return 0.25 + 0.085 * max(map(len, names))
+
+
+def _bare(axes: Axes, grid: str) -> None:
+    """No frame, and grid lines along one axis, behind what is drawn."""
+    axes.grid(axis=grid, **GRID)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
