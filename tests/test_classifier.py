@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_hf import AudioError, EmotionClassifier, ModelError
+from ser_hf import AudioError, EmotionClassifier, ModelError, modeling
 from ser_hf.audio import SAMPLING_RATE
-from ser_hf.classifier import _windows
+from ser_hf.classifier import EMBEDDED, _windows
 from ser_hf.training.checkpoint import save_checkpoint
 
 
@@ -45,21 +46,24 @@ def test_the_embedded_checkpoint_answers_at_once(embedded, speech_file):
 def test_the_embedded_checkpoint_is_small_and_computes_in_float32(embedded):
     import torch
 
-    from ser_hf.classifier import EMBEDDED
-
     assert sum(f.stat().st_size for f in EMBEDDED.iterdir()) < 45e6
     assert embedded.model.dtype == torch.float32
     assert not list(EMBEDDED.glob("*.bin")) and (EMBEDDED / "model.safetensors").is_file()
 
 
-def test_the_code_in_the_embedded_checkpoint_is_the_code_of_this_package():
-    from pathlib import Path
+@pytest.mark.parametrize("folder", sorted(EMBEDDED.parent.iterdir()), ids=lambda folder: folder.name)
+def test_the_code_in_an_embedded_checkpoint_is_the_code_of_this_package(folder):
+    carried = list(folder.glob("*.py"))
+    assert len(carried) >= 3
+    for path in carried:
+        source = Path(modeling.__file__).parent / path.name
+        assert path.read_text() == source.read_text(), f"write {path.name} anew with save_checkpoint"
 
-    from ser_hf import modeling
-    from ser_hf.classifier import EMBEDDED
 
-    for path in Path(modeling.__file__).parent.glob("*_ser.py"):
-        assert (EMBEDDED / path.name).read_text() == path.read_text(), f"write {path.name} anew with save_checkpoint"
+def test_the_embedded_baseline_answers_too(speech_file):
+    baseline = EmotionClassifier.from_pretrained(EMBEDDED.parent / "log_mel_cnn_ravdess")
+    assert baseline.predict(speech_file).label in baseline.labels
+    assert (EMBEDDED.parent / "log_mel_cnn_ravdess" / "model.safetensors").stat().st_size < 5e6
 
 
 def test_path_bytes_array_and_list_give_the_same(tiny, speech, speech_file):
@@ -204,8 +208,6 @@ print(json.dumps([alone, pipe([clip.copy() for clip in clips], batch_size=len(cl
 
 
 def test_a_bare_pipeline_elsewhere_gives_the_same_scores_for_a_clip_and_for_a_batch(embedded, speech, tmp_path):
-    from ser_hf.classifier import EMBEDDED
-
     clips = [speech, speech[: int(1.5 * SAMPLING_RATE)], np.concatenate([speech, speech])]
     for number, clip in enumerate(clips):
         np.save(tmp_path / f"{number}.npy", clip)
