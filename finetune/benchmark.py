@@ -19,7 +19,7 @@ from pathlib import Path
 
 import _repository  # noqa: F401
 
-from ser_hf.errors import SerError
+from ser_hf.errors import exit_code
 
 CLIP_SECONDS = 3.7
 REPEATS = 15
@@ -45,14 +45,13 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    try:
-        rows = run(options)
-    except SerError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return exit_code(lambda: benchmark(options))
+
+
+def benchmark(options: argparse.Namespace) -> None:
+    rows = run(options)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return 0
 
 
 def run(options: argparse.Namespace) -> list[dict]:

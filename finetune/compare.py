@@ -12,7 +12,7 @@ from pathlib import Path
 
 import _repository  # noqa: F401
 
-from ser_hf.errors import SerError
+from ser_hf.errors import exit_code
 
 
 def main() -> int:
@@ -27,12 +27,7 @@ def main() -> int:
     stored = options.paths[0] / "speed.json"
     speed = options.speed or (stored if stored.is_file() else None)
     figure = options.figure or options.output.parent / "docs" / "comparison.png"
-    try:
-        print(compare(options.paths, options.output, figure, speed))
-    except SerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: print(compare(options.paths, options.output, figure, speed)))
 
 
 if __name__ == "__main__":

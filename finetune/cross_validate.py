@@ -12,7 +12,7 @@ import sys
 
 import _repository  # noqa: F401
 
-from ser_hf.errors import SerError
+from ser_hf.errors import exit_code
 
 
 def main() -> int:
@@ -20,12 +20,7 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from ser_hf.cross_validation import cross_validate, parse_cross_validation
 
-    try:
-        cross_validate(*parse_cross_validation())
-    except SerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: cross_validate(*parse_cross_validation()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import _repository  # noqa: F401
 
-from ser_hf.errors import SerError
+from ser_hf.errors import exit_code
 
 
 def main() -> int:
@@ -27,12 +27,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--csv", type=Path, help="write one row per clip to this file")
     options = parser.parse_args()
-    try:
-        evaluate(options)
-    except SerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: evaluate(options))
 
 
 def evaluate(options: argparse.Namespace) -> None:

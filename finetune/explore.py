@@ -12,7 +12,7 @@ from pathlib import Path
 
 import _repository  # noqa: F401
 
-from ser_hf.errors import SerError
+from ser_hf.errors import exit_code
 
 
 def main() -> int:
@@ -24,12 +24,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page (default: report.html)")
     parser.add_argument("--max_clips", type=int, default=5_000, help="of a larger corpus, hear this many (5,000)")
     options = parser.parse_args()
-    try:
-        explore_corpus(options)
-    except SerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: explore_corpus(options))
 
 
 def explore_corpus(options: argparse.Namespace) -> None:

@@ -10,22 +10,22 @@ import sys
 
 import _repository  # noqa: F401
 
-from ser_hf.errors import SerError
+from ser_hf.errors import exit_code
 from ser_hf.training.arguments import parse_arguments
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    try:
-        arguments = parse_arguments()
-        from ser_hf.training.fine_tuning import fine_tune
+    return exit_code(train)
 
-        fine_tune(*arguments)
-    except SerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+def train() -> None:
+    arguments = parse_arguments()
+    # Only now, since torch takes seconds, which a wrong argument need not wait for.
+    from ser_hf.training.fine_tuning import fine_tune
+
+    fine_tune(*arguments)
 
 
 if __name__ == "__main__":

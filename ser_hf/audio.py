@@ -256,7 +256,7 @@ def _reason(error: Exception) -> str:
 
 
 def _open_libsndfile(name: str, file: _Nameless, stack: ExitStack) -> _Recording:
-    cut_off = _is_cut_off(file)
+    cut_off = is_cut_off(file)
     sound = stack.enter_context(_ForwardSoundFile(file))
     seconds = sound.frames / sound.samplerate if 0 < sound.frames < UNKNOWN_FRAMES else None
     return _Recording(name, sound.samplerate, seconds, _libsndfile_blocks(sound), cut_off)
@@ -267,7 +267,7 @@ def _libsndfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
         yield block
 
 
-def _is_cut_off(file: _Nameless) -> bool:
+def is_cut_off(file: BinaryIO | _Nameless) -> bool:
     """Whether a WAV or AIFF header announces more bytes than there are, which libsndfile passes over in silence."""
     kind, announced, size = file.read(4), file.read(4), file.seek(0, io.SEEK_END)
     file.seek(0)

@@ -1,5 +1,8 @@
 """What a person can get wrong. Every message says what came, what was expected and what to do."""
 
+import sys
+from collections.abc import Callable
+
 
 class SerError(Exception):
     """Base of all errors that are a person's to mend; shown without a traceback."""
@@ -15,3 +18,13 @@ class DatasetError(SerError):
 
 class ModelError(SerError):
     """A checkpoint or a configuration that cannot be loaded or does not fit."""
+
+
+def exit_code(job: Callable[[], object]) -> int:
+    """Runs a program: 0 when it is done, 1 and the message without a traceback where a person's mistake stopped it."""
+    try:
+        job()
+    except SerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

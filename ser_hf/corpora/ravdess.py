@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from datasets import Audio, ClassLabel, Dataset, Features, Value
 from filelock import FileLock
 
-from ser_hf.audio import HEADER_SLACK, MIN_SECONDS, SAMPLING_RATE, STREAMED_BYTES, audio_seconds, load_audio
+from ser_hf.audio import MIN_SECONDS, SAMPLING_RATE, audio_seconds, is_cut_off, load_audio
 from ser_hf.corpora import Corpus, corpus_folder
 from ser_hf.corpora.download import default_cache_dir, fetch, unzip, zenodo_file
 from ser_hf.errors import AudioError, DatasetError
@@ -261,8 +261,9 @@ def _misplaced(path: Path, clip: Clip, folder_actor: int | None) -> str | None:
 
 def _read(path: Path, clip: Clip, verify: bool) -> _Recording:
     try:
-        if _is_cut_off(path):
-            return _Recording(path, clip, fault="is cut off: shorter than its header says")
+        with path.open("rb") as file:
+            if is_cut_off(file):
+                return _Recording(path, clip, fault="is cut off: shorter than its header says")
         duration = audio_seconds(path)
         if not verify and duration is not None:
             return _Recording(path, clip, duration)
@@ -275,13 +276,6 @@ def _read(path: Path, clip: Clip, verify: bool) -> _Recording:
         return _Recording(path, clip, fault=f"is damaged: only {decoded:.2f} of {duration:.2f} s can be decoded")
     digest = hashlib.blake2b(waveform, digest_size=16).hexdigest()
     return _Recording(path, clip, decoded if duration is None else duration, digest)
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Whether a WAV file ends before its header says; libsndfile reads what there is and does not mind."""
-    with open(path, "rb") as file:
-        kind, announced = file.read(4), int.from_bytes(file.read(4), "little")
-    return kind == b"RIFF" and path.stat().st_size + HEADER_SLACK < announced < STREAMED_BYTES
 
 
 def _one_per_clip(recordings: Iterable[_Recording], left_out: list[tuple[Path, str]]) -> list[_Recording]:

@@ -15,9 +15,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils import logging as transformers_logging
 
-from ..classifier import EmotionClassifier
+from ..classifier import EmotionClassifier, quiet_loading
 from ..corpora import Corpus, load_corpus
 from ..errors import ModelError
 from ..evaluation import evaluate_classifier, format_report
@@ -117,17 +116,14 @@ def _build_transformer(
     }
     options |= classes
     revision = {} if Path(name).is_dir() else {"revision": model_args.revision}
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # layers that are cut off would be listed as a problem
     try:
-        model = SerForAudioClassification.from_encoder(name, options, **revision)
+        with quiet_loading():  # layers that are cut off would be listed as a problem
+            model = SerForAudioClassification.from_encoder(name, options, **revision)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The encoder '{name}' cannot be used: {str(error).strip().splitlines()[0]} Pass --model_name_or_path "
             "with a Hub name, or with a folder that holds config.json and model.safetensors."
         ) from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
     is_whisper = model.config.encoder_config.model_type == "whisper"
     extractor = SerFeatureExtractor(
         feature_type="log_mel" if is_whisper else "waveform",
