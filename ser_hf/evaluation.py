@@ -172,12 +172,13 @@ def evaluate_classifier(
             f"{', '.join(classifier.labels)}. Leave those clips out, or train a model with these classes."
         )
     number = {name: position for position, name in enumerate(classifier.labels)}
+    labels = list(clips["label"])
     speakers = clips["speaker"] if "speaker" in clips.column_names else ["unknown"] * len(clips)
     file_names = clips["file"] if "file" in clips.column_names else [audio["path"] for audio in clips["audio"]]
     columns = {name: clips[name] for name in GROUPINGS if name in clips.column_names}
     groups: dict[str, list[str]] = {name: [] for name in columns}
     files, said_by, references, scores, left_out = [], [], [], [], []
-    results = classifier.stream((audio for audio in clips["audio"]), batch_size=batch_size)
+    results = classifier.stream(clips["audio"], batch_size=batch_size)
     for position, (_, result) in enumerate(tqdm(results, total=len(clips), desc="Predicting", unit="clip")):
         if isinstance(result, SerError):
             left_out.append((file_names[position], str(result)))
@@ -186,7 +187,7 @@ def evaluate_classifier(
         said_by.append(speakers[position])
         for name, values in columns.items():
             groups[name].append(str(values[position]))
-        references.append(number[names[clips[position]["label"]]])
+        references.append(number[names[labels[position]]])
         scores.append([result.scores[label] for label in classifier.labels])
     if not files:
         raise DatasetError(f"None of the {len(left_out)} clips can be used. The first: {left_out[0][1]}")

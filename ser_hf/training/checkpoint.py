@@ -4,8 +4,6 @@ from pathlib import Path
 
 import torch
 
-from .. import modeling  # noqa: F401
-
 
 def save_checkpoint(model, extractor, folder: str | Path, half: bool = True) -> None:
     """Model, feature extractor and their code → `folder`.
