@@ -25,8 +25,8 @@ EMOBOX_TEST_ACTORS = {
     6: (6, 13, 17, 22),
 }
 # Protocol → its number of folds where none is asked for.
-PROTOCOLS = {"emobox": len(EMOBOX_TEST_ACTORS), "speaker": 5, "random": 5}
-LEAKY_PROTOCOLS = frozenset({"random"})
+PROTOCOLS = {"emobox": len(EMOBOX_TEST_ACTORS), "speaker": 5, "random": 5, "clip": 5}
+LEAKY_PROTOCOLS = frozenset({"random", "clip"})
 VALIDATION_SHARE = 0.2  # of the training speakers: 4 of the 20 in an EmoBox fold
 
 
@@ -38,6 +38,45 @@ class Fold:
     train: list[int]
     validation: list[int]
     test: list[int]
+    protocol: str = ""  # in words, as `describe` gives them
+
+
+def choose_protocol(dataset: "Dataset", protocol: str, num_folds: int | None = None) -> tuple[str, int, str]:
+    """The protocol that a data set can be divided by: the one asked for, or what comes nearest to it.
+
+    "emobox" names actors of RAVDESS, so another corpus is divided into folds over speakers; of fewer speakers than
+    folds, each is a fold; where speakers are not known, clips are divided ("clip"), and so are those of a single one
+    ("random").
+
+    Returns:
+        protocol, number of folds, and what was changed and why (empty: nothing).
+
+    Raises:
+        DatasetError: no such protocol, or a number of folds that it does not have.
+    """
+    _check_known(protocol)
+    asked = protocol
+    why = []
+    corpora = _corpora(dataset)
+    if protocol == "emobox" and corpora != {"ravdess"}:
+        protocol = "speaker"
+        why.append(f"it names actors of RAVDESS and this is {', '.join(sorted(corpora))}")
+    speakers = list(dataset["speaker"]) if "speaker" in dataset.column_names else [None]
+    if protocol != "emobox" and not all(speakers):
+        protocol = "clip"
+        why.append("the speakers are not known")
+    elif protocol == "speaker" and len(set(speakers)) == 1:
+        protocol = "random"
+        why.append("there is one speaker")
+    elif protocol == "speaker" and num_folds is None and len(set(speakers)) < PROTOCOLS["speaker"]:
+        num_folds = len(set(speakers))
+    folds = _check_protocol(protocol, num_folds)
+    note = (
+        f"The protocol {asked!r} cannot be used here: {', '.join(why)}. Instead: {describe(protocol, folds)}."
+        if why
+        else ""
+    )
+    return protocol, folds, note
 
 
 def describe(protocol: str, num_folds: int | None = None) -> str:
@@ -52,7 +91,10 @@ def describe(protocol: str, num_folds: int | None = None) -> str:
     if protocol == "speaker":
         return f"unseen speakers, {folds} folds over speakers"
     test_share = round(100 / folds)
-    return f"random clips, {100 - test_share}/{test_share} (leaky: the same speakers are in training and test)"
+    shares = f"random clips, {100 - test_share}/{test_share}"
+    if protocol == "clip":
+        return f"{shares}, possibly leaky (speakers unknown: clips of one voice may be on both sides)"
+    return f"{shares} (leaky: the same speakers are in training and test)"
 
 
 def make_folds(
@@ -68,12 +110,13 @@ def make_folds(
     Args:
         dataset: needs the column `label`, for speaker protocols `speaker`, for "emobox" also `corpus`. Where there is
             a column `gender`, validation speakers are balanced by it.
-        protocol: "emobox" (the six fixed folds of RAVDESS), "speaker" (folds over speakers, stratified by label) or
-            "random" (folds over clips, stratified by label; LEAKY).
+        protocol: "emobox" (the six fixed folds of RAVDESS), "speaker" (folds over speakers, stratified by label),
+            "random" (folds over clips, stratified by label; LEAKY) or "clip" (the same where speakers are not known).
         num_folds: 5 where none is given; "emobox" always has 6.
         validation_speakers: training speakers to hold out for validation: their number (0: none) or, below 1, their
-            share (then at least one). For "random" that share of the training clips of each class.
-        seed: of the folds of "speaker" and "random" and of the choice of validation speakers.
+            share (then at least one; of a single training speaker, that share of the clips). For "random" that share
+            of the training clips of each class, for "clip" always a share.
+        seed: of the folds, but for those of "emobox", and of the choice of validation speakers.
 
     Raises:
         DatasetError: a column is missing, the protocol does not fit the data, there are too few speakers, or a class
@@ -81,7 +124,9 @@ def make_folds(
     """
     folds = _check_protocol(protocol, num_folds)
     labels = _column(dataset, "label", protocol)
-    speakers = None if protocol == "random" else _column(dataset, "speaker", protocol)
+    if protocol == "clip" and validation_speakers >= 1:
+        validation_speakers = VALIDATION_SHARE
+    speakers = None if protocol in LEAKY_PROTOCOLS else _column(dataset, "speaker", protocol)
     if protocol == "emobox":
         tests = _emobox_tests(dataset, speakers)
     elif protocol == "speaker":
@@ -92,7 +137,8 @@ def make_folds(
     for number, test in enumerate(tests, 1):
         generator = np.random.default_rng((seed, number))
         training = np.setdiff1d(np.arange(len(labels)), test)
-        if speakers is None:
+        is_share = 0 < validation_speakers < 1
+        if speakers is None or (is_share and len(np.unique(speakers[training])) == 1):
             validation = _clips_held_out(labels, training, _share_of_clips(dataset, validation_speakers), generator)
         else:
             order = _alternating(np.unique(speakers[training]), _genders(dataset, speakers), number, generator)
@@ -119,6 +165,8 @@ def get_fold(folds: Sequence[Fold], number: int) -> Fold:
 def assert_no_leak(dataset: "Dataset", fold: Fold) -> None:
     """Check that no row and no speaker is on two sides of a fold.
 
+    Of a single training speaker, clips may be held out for validation: the figures are those of the test speakers.
+
     Raises:
         DatasetError: one is; the message names it.
     """
@@ -130,6 +178,8 @@ def assert_no_leak(dataset: "Dataset", fold: Fold) -> None:
     values, counts = np.unique(rows, return_counts=True)
     if (counts > 1).any():
         raise DatasetError(f"Row {values[counts > 1][0]} is there twice in fold {fold.number}: the fold leaks.")
+    if len(np.unique(speakers[fold.train])) == 1:
+        sides = {"training": fold.train + fold.validation, "test": fold.test}
     seen: dict[str, str] = {}
     for side, indices in sides.items():
         for speaker in np.unique(speakers[np.asarray(indices, dtype=int)]):
@@ -140,9 +190,13 @@ def assert_no_leak(dataset: "Dataset", fold: Fold) -> None:
                 )
 
 
-def _check_protocol(protocol: str, num_folds: int | None) -> int:
+def _check_known(protocol: str) -> None:
     if protocol not in PROTOCOLS:
         raise DatasetError(f"There is no protocol {protocol!r}; known are: {', '.join(PROTOCOLS)}.")
+
+
+def _check_protocol(protocol: str, num_folds: int | None) -> int:
+    _check_known(protocol)
     if num_folds is None:
         return PROTOCOLS[protocol]
     if protocol == "emobox" and num_folds != PROTOCOLS["emobox"]:
@@ -171,8 +225,12 @@ def _column(dataset: "Dataset", name: str, protocol: str) -> np.ndarray:
     return np.asarray(values)
 
 
+def _corpora(dataset: "Dataset") -> set[str]:
+    return set(dataset["corpus"]) if "corpus" in dataset.column_names else {"a corpus without a name"}
+
+
 def _emobox_tests(dataset: "Dataset", speakers: np.ndarray) -> list[np.ndarray]:
-    corpora = set(dataset["corpus"]) if "corpus" in dataset.column_names else {"a corpus without a name"}
+    corpora = _corpora(dataset)
     if corpora != {"ravdess"}:
         others = ", ".join(sorted(str(corpus) for corpus in corpora - {"ravdess"}))
         raise DatasetError(f"The protocol 'emobox' has folds for RAVDESS only, this is {others}: use 'speaker'.")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_hf.errors import DatasetError
-from ser_hf.labels import EMOTIONS, canonical_emotion
+from ser_hf.labels import EMOTIONS, canonical_emotion, emotion_of, in_order, read_label_map
 
 
 def test_the_vocabulary_is_in_the_order_of_the_ravdess_file_codes():
@@ -83,3 +83,32 @@ def test_a_name_that_was_mapped_once_is_not_changed_again(label):
     except DatasetError:
         return
     assert canonical_emotion(once) == once
+
+
+def test_emotions_are_ordered_by_the_vocabulary_and_then_by_the_alphabet():
+    assert in_order(["smug", "bored", "angry", "grumpy", "neutral", "angry"]) == (
+        "neutral", "angry", "bored", "grumpy", "smug",
+    )  # fmt: skip
+
+
+def test_a_label_map_is_asked_for_the_label_as_written_then_by_its_name_then_the_vocabulary():
+    label_map = {"W": "joy", "anger": "cross", "Ekel": None}
+    assert emotion_of("W", label_map) == "joy"
+    assert emotion_of("Wut", {"anger": "cross"}) == "cross"
+    assert emotion_of("disgust", label_map) is None
+    assert emotion_of("Trauer", label_map) == emotion_of("sad") == "sad"
+
+
+def test_a_label_map_is_read_from_yaml(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text("bored: neutral\n0: angry\nLangeweile:\n", encoding="utf-8")
+    assert read_label_map(path) == {"bored": "neutral", "0": "angry", "Langeweile": None}
+
+
+@pytest.mark.parametrize("content", ["- bored\n", "bored: [a, b]\n", "a: b: c\n", ""])
+def test_what_is_no_label_map_is_refused(tmp_path, content):
+    (tmp_path / "map.yaml").write_text(content)
+    with pytest.raises(DatasetError, match=r"label map .*map\.yaml"):
+        read_label_map(tmp_path / "map.yaml")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read_label_map(tmp_path / "nowhere.yaml")

@@ -6,7 +6,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ser_hf.errors import DatasetError
-from ser_hf.splits import EMOBOX_TEST_ACTORS, PROTOCOLS, Fold, assert_no_leak, describe, get_fold, make_folds
+from ser_hf.splits import (
+    EMOBOX_TEST_ACTORS,
+    PROTOCOLS,
+    Fold,
+    assert_no_leak,
+    choose_protocol,
+    describe,
+    get_fold,
+    make_folds,
+)
 
 ACTORS = [f"{actor:02d}" for actor in range(1, 25)]
 
@@ -126,7 +135,7 @@ def test_the_name_of_a_leaky_protocol_says_so():
     assert "90/10 (leaky" in describe("random", 10)
     assert describe("speaker", 4) == "unseen speakers, 4 folds over speakers"
     for protocol in PROTOCOLS:
-        assert ("leaky" in describe(protocol)) == (protocol == "random")
+        assert ("leaky" in describe(protocol)) == (protocol in ("random", "clip"))
 
 
 def test_audio_is_never_decoded(ravdess):
@@ -148,6 +157,45 @@ def test_emobox_of_another_corpus_says_to_use_speaker(ravdess):
         make_folds(other, "emobox")
     with pytest.raises(DatasetError, match="use 'speaker'"):
         make_folds(ravdess.remove_columns("corpus"), "emobox")
+
+
+@pytest.mark.parametrize("protocol", ["emobox", "speaker", "random"])
+def test_a_protocol_that_fits_is_kept(ravdess, protocol):
+    assert choose_protocol(ravdess, protocol) == (protocol, PROTOCOLS[protocol], "")
+
+
+def test_emobox_of_another_corpus_falls_back_to_speaker_folds_and_says_so():
+    dataset = make_dataset(list("abcdefgh") * 2, [0, 1] * 8, corpus="emodb")
+    protocol, num_folds, note = choose_protocol(dataset, "emobox")
+    assert (protocol, num_folds) == ("speaker", 5)
+    assert "'emobox' cannot be used here" in note and "emodb" in note and "unseen speakers, 5 folds" in note
+    assert choose_protocol(dataset, "emobox", 8)[:2] == ("speaker", 8)
+
+
+@pytest.mark.parametrize(("speakers", "folds"), [("ab", 2), ("abcd", 4), ("abcdefg", 5)])
+def test_there_are_no_more_folds_than_speakers(speakers, folds):
+    dataset = make_dataset([name for name in speakers for _ in range(2)], [0, 1] * len(speakers), corpus="mine")
+    assert choose_protocol(dataset, "speaker")[:2] == ("speaker", folds)
+    assert_partition(dataset, make_folds(dataset, "speaker", num_folds=folds))
+
+
+@pytest.mark.parametrize("speakers", [None, ["a", None] * 10])
+@pytest.mark.parametrize("protocol", ["emobox", "speaker", "random"])
+def test_without_speakers_clips_are_divided_and_every_figure_says_so(speakers, protocol):
+    dataset = make_dataset(speakers or ["a"] * 20, [0, 1] * 10, corpus="mine")
+    dataset = dataset if speakers else dataset.remove_columns("speaker")
+    chosen, folds, note = choose_protocol(dataset, protocol)
+    words = "speakers unknown: clips of one voice may be on both sides"
+    assert chosen == "clip" and words in describe(chosen, folds) and words in note
+    made = make_folds(dataset, chosen, num_folds=folds, validation_speakers=4)
+    assert_partition(dataset, made)
+    assert all(len(fold.validation) == 4 for fold in made)  # a fifth of the 16 training clips
+
+
+def test_clips_of_a_single_speaker_are_divided_as_leaky():
+    dataset = make_dataset(["a"] * 20, [0, 1] * 10, corpus="mine")
+    protocol, folds, note = choose_protocol(dataset, "speaker")
+    assert (protocol, folds) == ("random", 5) and "one speaker" in note and "leaky" in note
 
 
 def test_emobox_has_no_other_number_of_folds(ravdess):
@@ -192,8 +240,16 @@ def test_no_fold_is_empty_where_stratifying_alone_would_leave_one_so():
 def test_too_few_speakers_to_hold_one_out_are_refused():
     dataset = make_dataset(["a", "a", "b", "b"], [0, 1, 0, 1])
     with pytest.raises(DatasetError, match="1 training speaker, so 1 can't be held out"):
-        make_folds(dataset, "speaker", num_folds=2)
+        make_folds(dataset, "speaker", num_folds=2, validation_speakers=1)
     assert_partition(dataset, make_folds(dataset, "speaker", num_folds=2, validation_speakers=0))
+
+
+def test_of_a_single_training_speaker_clips_are_held_out_and_the_test_speaker_stays_unheard():
+    dataset = make_dataset(["a", "b"] * 10, [0, 0, 1, 1] * 5, corpus="tess")
+    for fold in make_folds(dataset, "speaker", num_folds=2):
+        assert len(fold.validation) == 2 and len(fold.train) == 8
+        assert speakers_of(dataset, fold.test).isdisjoint(speakers_of(dataset, fold.train + fold.validation))
+        assert_no_leak(dataset, fold)
 
 
 @pytest.mark.parametrize("column", ["speaker", "label"])

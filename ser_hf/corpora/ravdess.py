@@ -3,24 +3,32 @@
 Livingstone & Russo (2018), PLoS ONE 13(5), doi 10.1371/journal.pone.0196391; archive: Zenodo record 1188976.
 """
 
-import hashlib
 import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
-from datasets import Audio, ClassLabel, Dataset, Features, Value
 from filelock import FileLock
 
-from ser_hf.audio import MIN_SECONDS, SAMPLING_RATE, audio_seconds, is_cut_off, load_audio
 from ser_hf.corpora import Corpus, corpus_folder
 from ser_hf.corpora.download import default_cache_dir, fetch, unzip, zenodo_file
-from ser_hf.errors import AudioError, DatasetError
+from ser_hf.corpora.recordings import (
+    LeftOut,
+    Recording,
+    decode,
+    make_corpus,
+    nothing_found,
+    one_per_clip,
+    parsed,
+    read_recordings,
+    suffix,
+    walk,
+)
+from ser_hf.errors import DatasetError
 from ser_hf.labels import EMOTIONS
 
 logger = logging.getLogger(__name__)
@@ -48,13 +56,10 @@ CHANNEL_EMOTIONS = {"speech": EMOTIONS, "song": SONG_EMOTIONS, "both": EMOTIONS}
 CHANNEL_ACTORS = {"speech": set(ACTORS), "song": set(ACTORS) - {18}}  # actor 18 has no songs in the archive
 CLIPS_PER_ACTOR = {"speech": 60, "song": 44}  # 2 statements x 2 repetitions x (neutral + the others x 2 intensities)
 
-AUDIO_SUFFIXES = (".wav", ".flac")  # the first is kept where a clip is there as both
+AUDIO_SUFFIXES = (".wav", ".flac")
 OTHER_MEDIA_SUFFIXES = {".mp4", ".mp3", ".ogg", ".m4a", ".aac", ".aif", ".aiff", ".avi", ".mov"}
-DECODING_THREADS = min(4, os.cpu_count() or 1)
 _ACTOR_FOLDER = re.compile(r"actor_(\d\d)", re.IGNORECASE)
 _DEEPEST = 3  # folders between the data folder and a clip: archive / archive again, as some unpack it / Actor_NN
-_TROUBLES_LOGGED = 20  # in the one line of the log; the corpus has them all
-_NAMES_SHOWN = 10  # of what a folder without clips holds
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Clip:
     statement: str  # the sentence
     repetition: int  # 1 or 2
     actor: int  # 1 to 24
+    language: ClassVar[str] = "en"
 
     @property
     def speaker(self) -> str:
@@ -76,17 +82,6 @@ class Clip:
     @property
     def gender(self) -> str:
         return "male" if self.actor % 2 else "female"
-
-
-@dataclass(frozen=True)
-class _Recording:
-    """A file, and what reading it said: its length, the hash of its waveform, or why it can't be used."""
-
-    path: Path
-    clip: Clip
-    duration: float = 0.0  # seconds
-    digest: str | None = None
-    fault: str | None = None
 
 
 def parse_file_name(name: str | os.PathLike) -> Clip:
@@ -101,13 +96,13 @@ def parse_file_name(name: str | os.PathLike) -> Clip:
         raise DatasetError(f"{stem!r} is not seven two-digit codes joined by hyphens, like 03-01-06-01-02-01-12")
     modality, channel, emotion, intensity, statement, repetition, actor = codes
     clip = Clip(
-        modality=_decode(MODALITIES, modality, "modality", stem),
-        channel=_decode(CHANNELS, channel, "vocal channel", stem),
-        emotion=_decode({f"{code:02d}": name for code, name in enumerate(EMOTIONS, 1)}, emotion, "emotion", stem),
-        intensity=_decode(INTENSITIES, intensity, "intensity", stem),
-        statement=_decode(STATEMENTS, statement, "statement", stem),
-        repetition=_decode(REPETITIONS, repetition, "repetition", stem),
-        actor=_decode({f"{number:02d}": number for number in ACTORS}, actor, "actor", stem),
+        modality=decode(MODALITIES, modality, "modality", stem),
+        channel=decode(CHANNELS, channel, "vocal channel", stem),
+        emotion=decode({f"{code:02d}": name for code, name in enumerate(EMOTIONS, 1)}, emotion, "emotion", stem),
+        intensity=decode(INTENSITIES, intensity, "intensity", stem),
+        statement=decode(STATEMENTS, statement, "statement", stem),
+        repetition=decode(REPETITIONS, repetition, "repetition", stem),
+        actor=decode({f"{number:02d}": number for number in ACTORS}, actor, "actor", stem),
     )
     if clip.emotion == "neutral" and clip.intensity == "strong":
         raise DatasetError(f"{stem!r} says strong neutral, which does not exist in RAVDESS")
@@ -134,25 +129,20 @@ def load(data_dir: str | os.PathLike | None = None, *, channel: Channel = "speec
     if channel not in get_args(Channel):
         raise DatasetError(f"channel is {channel!r}, expected one of: {', '.join(get_args(Channel))}.")
     root = _find_root(data_dir, channel).absolute()
-    left_out: list[tuple[Path, str]] = []
-    wanted = [(path, clip) for path, clip in _named_clips(root, left_out) if channel in (clip.channel, "both")]
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        recordings = list(pool.map(lambda named: _read(*named, verify), wanted))
-    left_out += [(recording.path, recording.fault) for recording in recordings if recording.fault]
-    recordings = _one_per_clip((recording for recording in recordings if not recording.fault), left_out)
+    left_out: LeftOut = []
+    wanted = ((path, clip) for path, clip in _named_clips(root, left_out) if channel in (clip.channel, "both"))
+    recordings = one_per_clip(read_recordings(wanted, left_out, verify), left_out)
     if not recordings:
-        raise DatasetError(_nothing_found(root, channel, left_out))
-    corpus = Corpus(
-        name="ravdess",
-        dataset=_to_dataset(recordings, root, CHANNEL_EMOTIONS[channel]),
-        left_out=sorted((_relative(path, root), reason) for path, reason in left_out),
-        duplicates=[(_relative(later, root), _relative(first, root)) for later, first in _same_sound(recordings)],
-        warnings=[line for part in ARCHIVES if channel in (part, "both") for line in _missing(recordings, part)],
-        license=LICENSE,
-        citation=CITATION,
-    )
-    _log(corpus)
-    return corpus
+        archive = ARCHIVES["song" if channel == "song" else "speech"]
+        what = f"{'' if channel == 'both' else channel + ' '}clip of RAVDESS"
+        raise DatasetError(nothing_found(what, f"{archive}/Actor_NN/03-…-NN.wav (or .flac)", root, left_out))
+    channels = list(ARCHIVES)
+    recordings.sort(key=lambda r: (channels.index(r.clip.channel), r.clip.actor, r.path.stem))
+    missing = [line for part in ARCHIVES if channel in (part, "both") for line in _missing(recordings, part)]
+    return make_corpus(
+        "ravdess", recordings, [root], CHANNEL_EMOTIONS[channel], left_out,
+        warnings=missing, license=LICENSE, citation=CITATION,
+    )  # fmt: skip
 
 
 def download(
@@ -195,12 +185,6 @@ def _download_archive(folder: Path, archive: str, base_url: str | None) -> None:
         zipped.unlink()
 
 
-def _decode(codes: dict, code: str, field: str, stem: str):
-    if code not in codes:
-        raise DatasetError(f"{stem!r} has no valid {field}: {code}, expected {min(codes)} to {max(codes)}")
-    return codes[code]
-
-
 def _find_root(data_dir: str | os.PathLike | None, channel: Channel) -> Path:
     if data_dir is not None:
         return corpus_folder("ravdess", data_dir)
@@ -215,28 +199,20 @@ def _find_root(data_dir: str | os.PathLike | None, channel: Channel) -> Path:
 
 def _media_files(root: Path) -> Iterator[tuple[Path, int | None]]:
     """All sound and video files in or beside `Actor_NN` folders, with that folder's number (None beside it)."""
-    for folder, subfolders, files in os.walk(root, followlinks=True):  # the depth is bounded, so are loops of links
-        path = Path(folder)
-        depth = len(path.relative_to(root).parts)
-        visible = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
-        subfolders[:] = visible if depth < _DEEPEST else []
-        actor = _ACTOR_FOLDER.fullmatch(path.name)
-        if not actor and not any(_ACTOR_FOLDER.fullmatch(name) for name in visible):
+    for folder, subfolders, files in walk(root, _DEEPEST):
+        actor = _ACTOR_FOLDER.fullmatch(folder.name)
+        if not actor and not any(_ACTOR_FOLDER.fullmatch(name) for name in subfolders):
             continue  # something else's folder, such as another corpus beside this one
-        for file in sorted(files):
-            if not file.startswith(".") and _suffix(file) in {*AUDIO_SUFFIXES, *OTHER_MEDIA_SUFFIXES}:
-                yield path / file, int(actor[1]) if actor else None
+        for file in files:
+            if suffix(file) in {*AUDIO_SUFFIXES, *OTHER_MEDIA_SUFFIXES}:
+                yield file, int(actor[1]) if actor else None
 
 
-def _named_clips(root: Path, left_out: list[tuple[Path, str]]) -> Iterator[tuple[Path, Clip]]:
+def _named_clips(root: Path, left_out: LeftOut) -> Iterator[tuple[Path, Clip]]:
     """The files whose name and place say that they are an audio-only clip; the others go to `left_out`."""
-    for path, folder_actor in _media_files(root):
-        try:
-            clip = parse_file_name(path)
-        except DatasetError as error:
-            left_out.append((path, str(error)))
-            continue
-        fault = _misplaced(path, clip, folder_actor)
+    actors = dict(_media_files(root))
+    for path, clip in parsed(actors, parse_file_name, left_out):
+        fault = _misplaced(path, clip, actors[path])
         if fault:
             left_out.append((path, fault))
         else:
@@ -248,7 +224,7 @@ def _misplaced(path: Path, clip: Clip, folder_actor: int | None) -> str | None:
     folder_channels = {archives[part.lower()] for part in path.parts if part.lower() in archives}
     if clip.modality != "audio-only":
         return f"{clip.modality}: only the audio-only files are used, since the takes are the same"
-    if _suffix(path) not in AUDIO_SUFFIXES:
+    if suffix(path) not in AUDIO_SUFFIXES:
         return "neither WAV nor FLAC"
     if folder_actor is None:
         return "not in a folder Actor_NN"
@@ -259,46 +235,7 @@ def _misplaced(path: Path, clip: Clip, folder_actor: int | None) -> str | None:
     return None
 
 
-def _read(path: Path, clip: Clip, verify: bool) -> _Recording:
-    try:
-        with path.open("rb") as file:
-            if is_cut_off(file):
-                return _Recording(path, clip, fault="is cut off: shorter than its header says")
-        duration = audio_seconds(path)
-        if not verify and duration is not None:
-            return _Recording(path, clip, duration)
-        waveform = load_audio(path)
-    except (AudioError, OSError) as error:
-        reason = str(error).removeprefix(f"{path} ").partition(". ")[0]
-        return _Recording(path, clip, fault=reason)
-    decoded = len(waveform) / SAMPLING_RATE
-    if duration is not None and decoded + MIN_SECONDS < duration:
-        return _Recording(path, clip, fault=f"is damaged: only {decoded:.2f} of {duration:.2f} s can be decoded")
-    digest = hashlib.blake2b(waveform, digest_size=16).hexdigest()
-    return _Recording(path, clip, decoded if duration is None else duration, digest)
-
-
-def _one_per_clip(recordings: Iterable[_Recording], left_out: list[tuple[Path, str]]) -> list[_Recording]:
-    """Sorted by channel, actor and name; of several files of one clip, the first suffix and shortest path is kept."""
-    kept: dict[Clip, _Recording] = {}
-    preference = {suffix: rank for rank, suffix in enumerate(AUDIO_SUFFIXES)}
-    ordered = sorted(recordings, key=lambda r: (preference[_suffix(r.path)], len(r.path.parts), r.path.as_posix()))
-    for recording in ordered:
-        first = kept.setdefault(recording.clip, recording)
-        if first is not recording:
-            left_out.append((recording.path, f"the same clip as {_short(first.path)}"))
-    channels = list(ARCHIVES)
-    return sorted(kept.values(), key=lambda r: (channels.index(r.clip.channel), r.clip.actor, r.path.stem))
-
-
-def _same_sound(recordings: Iterable[_Recording]) -> Iterator[tuple[Path, Path]]:
-    first: dict[str, Path] = {}
-    for recording in recordings:
-        if recording.digest and first.setdefault(recording.digest, recording.path) != recording.path:
-            yield recording.path, first[recording.digest]
-
-
-def _missing(recordings: Iterable[_Recording], channel: str) -> Iterator[str]:
+def _missing(recordings: Iterable[Recording], channel: str) -> Iterator[str]:
     counts = Counter(recording.clip.actor for recording in recordings if recording.clip.channel == channel)
     expected = CLIPS_PER_ACTOR[channel]
     absent = sorted(CHANNEL_ACTORS[channel] - set(counts))
@@ -307,59 +244,3 @@ def _missing(recordings: Iterable[_Recording], channel: str) -> Iterator[str]:
     incomplete = [f"{actor:02d} ({counts[actor]})" for actor in sorted(counts) if counts[actor] < expected]
     if incomplete:
         yield f"{channel}: fewer than {expected} clips of actor{'s' * (len(incomplete) > 1)} {', '.join(incomplete)}"
-
-
-def _to_dataset(recordings: list[_Recording], root: Path, emotions: tuple[str, ...]) -> Dataset:
-    clips = [recording.clip for recording in recordings]
-    columns = {
-        "audio": [str(recording.path) for recording in recordings],
-        "label": [emotions.index(clip.emotion) for clip in clips],
-        "speaker": [clip.speaker for clip in clips],
-        "gender": [clip.gender for clip in clips],
-        "intensity": [clip.intensity for clip in clips],
-        "statement": [clip.statement for clip in clips],
-        "repetition": [clip.repetition for clip in clips],
-        "channel": [clip.channel for clip in clips],
-        "language": ["en"] * len(clips),
-        "corpus": ["ravdess"] * len(clips),
-        "file": [_relative(recording.path, root) for recording in recordings],
-        "duration": [recording.duration for recording in recordings],
-    }
-    types = {"label": ClassLabel(names=list(emotions)), "repetition": Value("int32"), "duration": Value("float64")}
-    features = Features({name: types.get(name, Value("string")) for name in columns})
-    # Audio can't be encoded without torchcodec, a column of paths can be cast to it.
-    return Dataset.from_dict(columns, features=features).cast_column("audio", Audio(decode=False))
-
-
-def _nothing_found(root: Path, channel: str, left_out: list[tuple[Path, str]]) -> str:
-    there = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
-    shown = ", ".join(there[:_NAMES_SHOWN]) + (", …" if len(there) > _NAMES_SHOWN else "")
-    faults = "".join(f"; left out: {_short(path)} ({reason})" for path, reason in left_out[:1])
-    faults += f" and {len(left_out) - 1:,} more" * (len(left_out) > 1)
-    archive = ARCHIVES["song" if channel == "song" else "speech"]
-    return (
-        f"No {'' if channel == 'both' else channel + ' '}clip of RAVDESS in {root}: expected "
-        f"{archive}/Actor_NN/03-…-NN.wav (or .flac), found {shown or 'an empty folder'}{faults}. "
-        "Pass the folder of the unpacked archive with --data_dir."
-    )
-
-
-def _log(corpus: Corpus) -> None:
-    logger.info(corpus.summary)
-    troubles = [*corpus.warnings, *(f"left out {file}: {reason}" for file, reason in corpus.left_out)]
-    troubles += [f"{later} is the same recording as {first}, both are kept" for later, first in corpus.duplicates]
-    if troubles:
-        more = f"; and {len(troubles) - _TROUBLES_LOGGED:,} more" * (len(troubles) > _TROUBLES_LOGGED)
-        logger.warning("RAVDESS: %s%s", "; ".join(troubles[:_TROUBLES_LOGGED]), more)
-
-
-def _suffix(path: str | Path) -> str:
-    return PurePath(path).suffix.lower()
-
-
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()

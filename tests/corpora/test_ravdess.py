@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from conftest import write_clip
 from ser_hf.audio import load_audio
 from ser_hf.corpora import load_corpus, ravdess
 from ser_hf.errors import DatasetError
@@ -20,15 +21,6 @@ RATE = 16_000  # Hz
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
     monkeypatch.delenv("SER_DATA_DIR", raising=False)
-
-
-def write_clip(path: Path, sound: int | None = None, seconds: float = 0.25) -> Path:
-    """A short noise; each path has its own, unless `sound` names one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = sound if sound is not None else int.from_bytes(path.stem.encode(), "little")
-    noise = np.random.default_rng(seed).integers(-16_000, 16_000, round(seconds * RATE), dtype=np.int16)
-    soundfile.write(path, noise, RATE)
-    return path
 
 
 @pytest.fixture
