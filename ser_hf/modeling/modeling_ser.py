@@ -19,12 +19,14 @@ from .configuration_ser import SerConfig
 @dataclass
 class SerOutput(ModelOutput):
     """loss where labels came; logits (batch, labels); pooling_weights (batch, frames), each row sums to 1;
-    statistics (batch, features), the pooled mean and deviation of every layer before they are standardised."""
+    statistics (batch, features), the pooled mean and deviation of every layer before they are standardised;
+    head_logits (batch, heads, labels), what each head says by itself."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     pooling_weights: torch.Tensor | None = None
     statistics: torch.Tensor | None = None
+    head_logits: torch.Tensor | None = None
 
 
 class ConvolutionalFrontEnd(nn.Module):
@@ -75,6 +77,8 @@ class AttentiveStatisticsPooling(nn.Module):
         self.layer_weights = nn.Parameter(torch.zeros(num_layers))
         self.project = nn.Linear(hidden_size, pooling_dim)
         self.score = nn.Linear(pooling_dim, 1)
+        nn.init.zeros_(self.score.weight)  # every frame counts alike until training finds a reason
+        nn.init.zeros_(self.score.bias)
 
     def forward(self, states: list[torch.Tensor], mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Layers of (batch, frames, hidden), (batch, frames) bool → (batch, layers * 2 * hidden), (batch, frames)."""
@@ -91,8 +95,29 @@ class AttentiveStatisticsPooling(nn.Module):
         return torch.cat(statistics, dim=-1), weights
 
 
+class ClassificationHead(nn.Module):
+    """Dropout, a hidden layer with dropout where `head_dim` is not 0, and the classes."""
+
+    def __init__(self, config: SerConfig, pooled_size: int):
+        super().__init__()
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.hidden = nn.Linear(pooled_size, config.head_dim) if config.head_dim else None
+        self.classifier = nn.Linear(config.head_dim or pooled_size, config.num_labels)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(batch, features) → (batch, labels) logits."""
+        pooled = self.dropout(pooled.to(self.classifier.weight.dtype))
+        if self.hidden is not None:
+            pooled = self.dropout(nn.functional.gelu(self.hidden(pooled)))
+        return self.classifier(pooled).float()
+
+
 class SerForAudioClassification(PreTrainedModel):
-    """Encoder → attentive statistics pooling of its layers → classification head."""
+    """Encoder → attentive statistics pooling of its layers → classification heads, which are averaged.
+
+    Several heads see the same clip, each with random weights and dropout of its own; the mean of their probabilities
+    is right more often than one head's, and costs next to nothing beside the encoder.
+    """
 
     config_class = SerConfig
     base_model_prefix = "ser"
@@ -111,11 +136,12 @@ class SerForAudioClassification(PreTrainedModel):
         # Of the training clips, set once before training: unlike a batch norm's, they depend on no batch.
         self.register_buffer("statistics_mean", torch.zeros(pooled_size))
         self.register_buffer("statistics_deviation", torch.ones(pooled_size))
-        self.dropout = nn.Dropout(config.head_dropout)
-        self.hidden = nn.Linear(pooled_size, config.head_dim) if config.head_dim else None
-        self.classifier = nn.Linear(config.head_dim or pooled_size, config.num_labels)
+        self.heads = nn.ModuleList(ClassificationHead(config, pooled_size) for _ in range(config.num_heads))
         self.post_init()
         self.freeze()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Torch's own initialisation stands; transformers would draw everything from one normal distribution."""
 
     @classmethod
     def from_encoder(
@@ -192,12 +218,16 @@ class SerForAudioClassification(PreTrainedModel):
         hidden = hidden.transpose(1, 2)
         hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
         hidden = nn.functional.dropout(hidden, p=encoder.dropout, training=self.training)
-        attention_mask = create_bidirectional_mask(encoder.config, hidden, mask)
-        states = [hidden]
-        for layer in encoder.layers:
+        return [hidden, *self._whisper_layers(hidden, mask)], mask
+
+    def _whisper_layers(self, hidden: torch.Tensor, mask: torch.Tensor, first: int = 0) -> list[torch.Tensor]:
+        """The states after layer `first` and each layer above it, from the state below it."""
+        attention_mask = create_bidirectional_mask(self.encoder.config, hidden, mask)
+        states = []
+        for layer in self.encoder.layers[first:]:
             hidden = layer(hidden, attention_mask)
             states.append(hidden)
-        return states, mask
+        return states
 
     def hidden_states(self, inputs: torch.Tensor, mask: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The encoder's states before and after each layer, each (batch, frames, hidden); and the mask of frames."""
@@ -213,6 +243,7 @@ class SerForAudioClassification(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         input_values: torch.Tensor | None = None,
+        encoder_states: torch.Tensor | None = None,
         return_dict: bool | None = None,
         **kwargs,
     ) -> SerOutput:
@@ -221,25 +252,68 @@ class SerForAudioClassification(PreTrainedModel):
             input_features: (batch, frames, mels) log-mel, for Whisper encoders.
             input_values: (batch, samples) at 16 kHz, for the wav2vec2 family.
             attention_mask: (batch, frames) or (batch, samples), 1 where there is sound; None: everywhere.
-            labels: (batch,) class numbers; with them the output has the cross-entropy `loss`.
+            labels: (batch,) class numbers; with them the output has the cross-entropy `loss`, averaged over the heads.
+            encoder_states: (batch, frames, states * hidden), in place of the inputs: what `frozen_states` gave for
+                these clips, side by side; `attention_mask` is then (batch, frames).
         """
-        inputs = input_features if input_features is not None else input_values
-        if inputs is None:
-            raise ValueError("Neither input_features nor input_values came: give what SerFeatureExtractor returns.")
-        inputs = inputs.to(self.dtype)
-        mask = attention_mask if attention_mask is not None else torch.ones(inputs.shape[:2], device=inputs.device)
-        states, frame_mask = self.hidden_states(inputs, mask.to(inputs.device).long())
+        if encoder_states is not None:
+            states, frame_mask = self._resume(encoder_states.to(self.dtype), attention_mask)
+        else:
+            inputs = input_features if input_features is not None else input_values
+            if inputs is None:
+                raise ValueError(
+                    "Neither input_features nor input_values came: give what SerFeatureExtractor returns."
+                )
+            inputs = inputs.to(self.dtype)
+            mask = attention_mask if attention_mask is not None else torch.ones(inputs.shape[:2], device=inputs.device)
+            states, frame_mask = self.hidden_states(inputs, mask.to(inputs.device).long())
+            states = states[self.config.first_pooled_layer :]
 
-        statistics, pooling_weights = self.pooling(states[self.config.first_pooled_layer :], frame_mask.bool())
+        statistics, pooling_weights = self.pooling(states, frame_mask.bool())
         pooled = (statistics - self.statistics_mean) / self.statistics_deviation
-        pooled = self.dropout(pooled.to(self.classifier.weight.dtype))
-        if self.hidden is not None:
-            pooled = self.dropout(nn.functional.gelu(self.hidden(pooled)))
-        logits = self.classifier(pooled).float()
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        head_logits = torch.stack([head(pooled) for head in self.heads], dim=1)
+        loss = None
+        if labels is not None:
+            loss = nn.functional.cross_entropy(head_logits.flatten(0, 1), labels.repeat_interleave(len(self.heads)))
+        # The logarithm of the mean probability: a softmax of it gives that mean.
+        logits = (
+            head_logits[:, 0]
+            if len(self.heads) == 1
+            else head_logits.log_softmax(-1).exp().mean(1).clamp(min=1e-9).log()
+        )
         if not self.training:
             logits = logits / self.config.calibration_temperature
-        return SerOutput(loss=loss, logits=logits, pooling_weights=pooling_weights, statistics=statistics)
+        return SerOutput(loss, logits, pooling_weights, statistics, head_logits)
+
+    @torch.no_grad()
+    def frozen_states(self, inputs: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What does not change while the frozen layers stay frozen: the pooled states of these layers.
+
+        Returns:
+            (batch, frames, states * hidden), for `forward`'s `encoder_states`, and (batch, frames) the mask of frames.
+
+        Raises:
+            ValueError: no pooled layer is frozen, or layers above the frozen ones that cannot be run by themselves.
+        """
+        config = self.config
+        last = config.num_frozen_layers
+        if last < config.first_pooled_layer or not last:
+            raise ValueError(f"num_frozen_layers is {last}: no frozen layer is pooled, so there is nothing to keep.")
+        if last < config.num_encoder_layers and not self._is_whisper:
+            family = config.encoder_config.model_type
+            raise ValueError(
+                f"num_frozen_layers is {last} of {config.num_encoder_layers}: the layers of a {family} encoder run "
+                "together, so its states can be kept only if all are frozen."
+            )
+        states, frame_mask = self.hidden_states(inputs.to(self.dtype), mask.long())
+        return torch.cat(states[config.first_pooled_layer : last + 1], dim=-1), frame_mask
+
+    def _resume(self, kept: torch.Tensor, mask: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The pooled states from those that `frozen_states` gave: the layers above run as ever."""
+        states = list(kept.split(self.config.hidden_size, dim=-1))
+        if self.config.num_frozen_layers < self.config.num_encoder_layers:
+            states += self._whisper_layers(states[-1], mask, first=self.config.num_frozen_layers)
+        return states, mask
 
     @torch.no_grad()
     def standardize(self, statistics: torch.Tensor) -> None:

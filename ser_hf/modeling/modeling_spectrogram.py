@@ -68,7 +68,7 @@ class StatisticsNorm(nn.BatchNorm1d):
     """Batch norm, but a batch of one clip, which has no deviation of its own, takes the running statistics."""
 
     def forward(self, statistics: torch.Tensor) -> torch.Tensor:
-        if len(statistics) > 1:
+        if not self.training or len(statistics) > 1:
             return super().forward(statistics)
         mean, deviation = self.running_mean, (self.running_var + self.eps).sqrt()
         return (statistics - mean) / deviation * self.weight + self.bias
@@ -138,7 +138,7 @@ class Lstm(nn.Module):
         hidden = features
         for layer in self.layers:
             hidden = self.dropout(layer(hidden)[0])
-        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1], None
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1], None
 
 
 BODY_CLASSES = {"cnn": Cnn, "cnn_bilstm_attention": CnnBilstmAttention, "lstm": Lstm, "stacked_lstm": Lstm}

@@ -7,10 +7,14 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..corpora.arguments import DatasetArguments
 from ..errors import ModelError
+
+VALIDATION_ACTORS = 4  # of the 20 training actors in each fold of RAVDESS
 
 
 @dataclass
@@ -56,20 +60,24 @@ class ModelArguments(SpectrogramArguments):
     pooling_dim: int = field(default=128, metadata={"help": "Width of the attention pooling's scoring layer."})
     head_dim: int = field(default=256, metadata={"help": "Width of the head's hidden layer; 0: a linear head."})
     head_dropout: float = field(default=0.3, metadata={"help": "Dropout before and inside the head."})
+    num_heads: int = field(default=1, metadata={"help": "Heads whose probabilities are averaged."})
     trim_top_db: float | None = field(default=30.0, metadata={"help": "Ends this far below the peak are cut, dB."})
     level_db: float | None = field(default=None, metadata={"help": "Root mean square every clip is brought to, dBFS."})
     max_seconds: float = field(default=60.0, metadata={"help": "Longer clips are cut to this, after trimming."})
 
 
 @dataclass
-class DataArguments:
-    dataset: str = field(default="ravdess", metadata={"help": "Name of the corpus."})
-    data_dir: str | None = field(default=None, metadata={"help": "Its folder; else SER_DATA_DIR, else downloaded."})
-    channel: str = field(default="speech", metadata={"help": "RAVDESS: speech, song or both."})
-    protocol: str = field(default="emobox", metadata={"help": "emobox, speaker, or random (leaky)."})
+class DataArguments(DatasetArguments):
+    protocol: str = field(
+        default="emobox",
+        metadata={"help": "emobox (RAVDESS; elsewhere it falls back to speaker), speaker, or random (leaky)."},
+    )
     fold: int = field(default=1, metadata={"help": "Which fold of the protocol is the test set."})
     num_folds: int | None = field(default=None, metadata={"help": "How many folds (speaker, random)."})
-    validation_speakers: int = field(default=4, metadata={"help": "Training speakers held out to choose the epoch."})
+    validation_speakers: int = field(
+        default=VALIDATION_ACTORS,
+        metadata={"help": "Training speakers held out to choose the epoch; by default a fifth of them."},
+    )
     split_seed: int = field(default=0, metadata={"help": "Seed of the folds and of the validation speakers."})
     max_train_clips: int | None = field(default=None, metadata={"help": "Use this many clips only (for a quick try)."})
 
@@ -87,6 +95,10 @@ class AugmentationArguments:
         default_factory=lambda: [0.9, 1.1], metadata={"help": "Range of the time stretch; pitch stays."}
     )
     stretch_probability: float = field(default=0.0, metadata={"help": "Chance of a time stretch."})
+    silence_seconds: float = field(default=0.0, metadata={"help": "With noise: up to this much of it at either end."})
+    babble_share: float = field(default=0.0, metadata={"help": "Share of the noises that are many voices at once."})
+    reverberation_probability: float = field(default=0.0, metadata={"help": "Chance of a room around a clip."})
+    band_probability: float = field(default=0.0, metadata={"help": "Chance of a narrow band, as of a telephone."})
     crop_fraction: float = field(default=0.1, metadata={"help": "Up to this share of a clip is cut off its ends."})
     time_masks: int = field(default=2, metadata={"help": "SpecAugment: stretches of time set to the mean."})
     time_mask_fraction: float = field(default=0.1, metadata={"help": "SpecAugment: the longest, a share of a clip."})
@@ -97,12 +109,21 @@ class AugmentationArguments:
     )
     num_views: int = field(
         default=0,
-        metadata={"help": "ser-spectrogram: takes on every clip computed once and drawn from; 0: new in every epoch."},
+        metadata={
+            "help": "Takes on every clip computed once and drawn from; 0: new in every epoch. With an encoder, whose "
+            "frozen layers' states are kept, they are drawn from together with the clip as it is."
+        },
     )
 
     @property
     def changes_waveform(self) -> bool:
-        chances = (self.noise_probability, self.speed_probability, self.stretch_probability)
+        chances = (
+            self.noise_probability,
+            self.speed_probability,
+            self.stretch_probability,
+            self.reverberation_probability,
+            self.band_probability,
+        )
         return any((*chances, self.gain_db, self.crop_fraction))
 
 
@@ -111,6 +132,8 @@ class SerTrainingArguments(TrainingArguments):
     """TrainingArguments of transformers, with what classification of emotions needs besides."""
 
     output_dir: str = field(default="runs/default", metadata={"help": "Where checkpoints, figures and the model go."})
+    # The others wait while one process decodes the clips, and while it tests.
+    ddp_timeout: int = field(default=86_400, metadata={"help": "How long processes wait for each other, seconds."})
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of everything above the encoder; learning_rate by default."}
     )
@@ -121,9 +144,19 @@ class SerTrainingArguments(TrainingArguments):
     class_weight_factors: list[str] = field(
         default_factory=list, metadata={"help": "Times the class weights (which are 1 by default): surprised=1.5 …"}
     )
+    refit: bool = field(
+        default=False,
+        metadata={"help": "After the choice by validation, train again with the validation speakers' clips as well."},
+    )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after this many epochs without a better validation UA."}
     )
+
+    def __post_init__(self):
+        # Without this, several processes on a machine without a GPU would each train alone, into the same folder.
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available():
+            self.use_cpu = True
+        super().__post_init__()
 
 
 GROUPS = (ModelArguments, DataArguments, AugmentationArguments, SerTrainingArguments)

@@ -1,15 +1,22 @@
 """Other voices, rooms and microphones out of the ones at hand: changes of a waveform or a spectrogram."""
 
+import functools
+from pathlib import Path
+
 import numpy as np
 import soxr
 import torch
 import torchaudio
+from scipy.signal import oaconvolve
 
-from ..audio import MIN_SECONDS, SAMPLING_RATE
+from ..audio import MIN_SECONDS, SAMPLING_RATE, load_audio
 from .arguments import AugmentationArguments
 
+BABBLE = Path(__file__).with_name("babble.flac")  # made by make_babble.py
 SPEED_GRID = 100  # speeds are rounded to 1/100, so that the resampler's ratio stays small
 STRETCH_FFT = 1024  # samples, 64 ms: long enough to hold a few periods of a low voice
+LOW_EDGE_HZ, HIGH_EDGE_HZ = (50, 400), (3_000, 7_000)  # of the bands that microphones and lines let through
+REVERBERATION_SECONDS = (0.15, 0.8)  # RT60 from a small furnished room to a stairwell
 
 
 def add_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator, color: float = 0.0) -> np.ndarray:
@@ -19,9 +26,34 @@ def add_noise(waveform: np.ndarray, snr_db: float, rng: np.random.Generator, col
         spectrum = np.fft.rfft(noise)
         frequencies = np.arange(1, len(spectrum) + 1)
         noise = np.fft.irfft(spectrum / frequencies ** (color / 2), n=len(waveform)).astype(np.float32)
+    return mix_noise(waveform, noise, snr_db)
+
+
+def mix_noise(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """The sum of two equally long waveforms, the noise `snr_db` below the other's mean power."""
     power, noise_power = np.mean(np.square(waveform)), np.mean(np.square(noise))
     scale = np.sqrt(power / max(noise_power, 1e-12) / 10 ** (snr_db / 10))
     return waveform + np.float32(scale) * noise
+
+
+@functools.cache
+def _babble_recording() -> np.ndarray:
+    return load_audio(BABBLE)
+
+
+def babble(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """(samples,) of many voices at once: an excerpt of a recording of synthetic ones, at a speed of its own.
+
+    No voice of a corpus is in it, so that no test speaker is heard in training, not even as noise.
+    """
+    recording = _babble_recording()
+    if rng.random() < 0.5:
+        recording = recording[::-1]
+    start = int(rng.integers(len(recording)))
+    speed = rng.uniform(0.85, 1.15)
+    wanted = int(samples * speed) + SPEED_GRID
+    excerpt = np.take(recording, np.arange(start, start + wanted), mode="wrap")
+    return np.resize(change_speed(excerpt, speed), samples)
 
 
 def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
@@ -41,6 +73,27 @@ def stretch_time(waveform: np.ndarray, rate: float) -> np.ndarray:
     return torch.istft(stretched, STRETCH_FFT, hop, window=window, length=round(len(waveform) / rate)).numpy()
 
 
+def limit_band(waveform: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Nothing below `low` or above `high` Hz, as over a telephone or a cheap microphone."""
+    spectrum = np.fft.rfft(waveform)
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / SAMPLING_RATE)
+    spectrum[(frequencies < low) | (frequencies > high)] = 0
+    return np.fft.irfft(spectrum, n=len(waveform)).astype(np.float32)
+
+
+def reverberate(waveform: np.ndarray, rt60: float, rng: np.random.Generator, direct_db: float = 3.0) -> np.ndarray:
+    """As heard in a room: noise that decays by 60 dB in `rt60` seconds is the response, no later than the clip's end.
+
+    Args:
+        direct_db: level of the direct sound over that of all reflections together, dB.
+    """
+    time = np.arange(round(rt60 * SAMPLING_RATE)) / SAMPLING_RATE
+    reflections = rng.standard_normal(len(time)) * 10 ** (-3 * time / rt60)
+    reflections *= 10 ** (-direct_db / 20) / np.sqrt(np.square(reflections).sum())
+    wet = oaconvolve(waveform, reflections)[: len(waveform)]
+    return (waveform + wet).astype(np.float32)
+
+
 def augment(waveform: np.ndarray, settings: AugmentationArguments, rng: np.random.Generator) -> np.ndarray:
     """(samples,) float32 → another take on the same clip, as `settings` say; at least MIN_SECONDS long."""
     if settings.crop_fraction > 0:
@@ -52,8 +105,19 @@ def augment(waveform: np.ndarray, settings: AugmentationArguments, rng: np.rando
         waveform = change_speed(waveform, rng.uniform(*settings.speed))
     if rng.random() < settings.stretch_probability:
         waveform = stretch_time(waveform, rng.uniform(*settings.stretch))
+    if settings.reverberation_probability and rng.random() < settings.reverberation_probability:
+        waveform = reverberate(waveform, rng.uniform(*REVERBERATION_SECONDS), rng)
     if rng.random() < settings.noise_probability:
-        waveform = add_noise(waveform, rng.uniform(*settings.noise_snr_db), rng, color=rng.uniform(0, 1.5))
+        if settings.silence_seconds:  # noise is heard before and after the words too, where trimming has cut a clip
+            ends = rng.uniform(0, settings.silence_seconds, 2) * SAMPLING_RATE
+            waveform = np.pad(waveform, (int(ends[0]), int(ends[1])))
+        snr_db = rng.uniform(*settings.noise_snr_db)
+        if settings.babble_share and rng.random() < settings.babble_share:
+            waveform = mix_noise(waveform, babble(len(waveform), rng), snr_db)
+        else:
+            waveform = add_noise(waveform, snr_db, rng, color=rng.uniform(0, 1.5))
+    if settings.band_probability and rng.random() < settings.band_probability:
+        waveform = limit_band(waveform, rng.uniform(*LOW_EDGE_HZ), rng.uniform(*HIGH_EDGE_HZ))
     if settings.gain_db:
         waveform = waveform * np.float32(10 ** (rng.uniform(-settings.gain_db, settings.gain_db) / 20))
     return np.asarray(waveform, dtype=np.float32)

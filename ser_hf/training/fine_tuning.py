@@ -1,25 +1,29 @@
 """One fold of one data set, from the corpus to a checkpoint with its figures."""
 
+import copy
 import json
 import logging
 import platform
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from accelerate.utils import gather_object
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from ..calibration import fit_temperature, fit_uncertainty_threshold, format_calibration
 from ..classifier import EmotionClassifier, quiet_loading
-from ..corpora import Corpus, load_corpus
+from ..corpora import Corpus
 from ..errors import ModelError
 from ..evaluation import evaluate_classifier, format_report
+from ..hub import plan_push
 from ..modeling import (
     SerFeatureExtractor,
     SerForAudioClassification,
@@ -27,8 +31,9 @@ from ..modeling import (
     SpectrogramFeatureExtractor,
     SpectrogramForAudioClassification,
 )
+from ..reference import write_reference_scores
 from ..report import write_report
-from ..splits import LEAKY_PROTOCOLS, Fold, assert_no_leak, describe, get_fold, make_folds
+from ..splits import Fold
 from .arguments import (
     AugmentationArguments,
     DataArguments,
@@ -37,28 +42,12 @@ from .arguments import (
     SpectrogramArguments,
     find_encoder,
 )
-from .checkpoint import save_checkpoint
-from .data import Collator, EpochCallback, SpectrogramViews, SpeechDataset, cache_waveforms
+from .checkpoint import save_checkpoint, trainer_checkpoints
+from .data import Collator, EncoderViews, EpochCallback, SpectrogramViews, SpeechDataset, cache_waveforms
+from .folds import load_data
 from .trainer import SerTrainer, WeightedCrossEntropy, class_weights, compute_metrics, logits_of
 
 logger = logging.getLogger(__name__)
-
-
-def load_data(data_args: DataArguments) -> tuple[Corpus, Fold]:
-    """The corpus and the fold that the arguments name; a speaker protocol is checked for leaks."""
-    options = {"channel": data_args.channel} if data_args.dataset == "ravdess" else {}
-    corpus = load_corpus(data_args.dataset, data_args.data_dir, **options)
-    folds = make_folds(
-        corpus.dataset,
-        data_args.protocol,
-        num_folds=data_args.num_folds,
-        validation_speakers=data_args.validation_speakers,
-        seed=data_args.split_seed,
-    )
-    fold = get_fold(folds, data_args.fold)
-    if data_args.protocol not in LEAKY_PROTOCOLS:
-        assert_no_leak(corpus.dataset, fold)
-    return corpus, fold
 
 
 SYSTEMS = ("ser", "ser-spectrogram")
@@ -112,6 +101,7 @@ def _build_transformer(
             "pooling_dim",
             "head_dim",
             "head_dropout",
+            "num_heads",
         )
     }
     options |= classes
@@ -136,44 +126,103 @@ def _build_transformer(
 
 
 @torch.no_grad()
-def standardize(model: SerForAudioClassification, train_set: SpeechDataset, args: SerTrainingArguments) -> None:
-    """Sets the mean and deviation that the head's input is standardised with, from the training clips alone."""
+def standardize(
+    model: SerForAudioClassification, train_set: SpeechDataset, args: SerTrainingArguments, collator: Collator
+) -> None:
+    """Sets the mean and deviation that the head's input is standardised with, from the training clips alone.
+
+    Each process hears its share of the clips.
+    """
     model.to(args.device).eval()
-    loader = DataLoader(
-        train_set, args.per_device_eval_batch_size, collate_fn=Collator(train_set.extractor), num_workers=0
-    )
+    share = Subset(train_set, range(args.process_index, len(train_set), args.world_size))
+    loader = DataLoader(share, args.per_device_eval_batch_size, collate_fn=collator, num_workers=0)
     statistics = []
     for batch in tqdm(loader, desc="Standardising", disable=args.disable_tqdm):
         batch.pop("labels")
         with torch.autocast(args.device.type, torch.bfloat16, enabled=args.bf16):
-            statistics.append(model(**{name: value.to(args.device) for name, value in batch.items()}).statistics)
-    model.standardize(torch.cat(statistics).float())
+            heard = model(**{name: value.to(args.device) for name, value in batch.items()}).statistics
+        statistics.append(heard.float().cpu())
+    model.standardize(torch.cat(gather_object(statistics)).to(args.device))
 
 
 def fit_to_training_clips(
     model: SpectrogramForAudioClassification, train_set: SpeechDataset, init_output_bias: bool
 ) -> None:
     """Normalises the features by the training clips alone and, if asked, starts the output bias at their classes."""
-    train_set.extractor.fit_normalization([train_set.views.get(row, view=0) for row in train_set.rows])
+    train_set.extractor.fit_normalization(Subset(train_set.views, train_set.rows))  # not in memory all at once
     if init_output_bias:
         counts = np.bincount(train_set.labels, minlength=model.config.num_labels)
         model.set_class_frequencies(torch.tensor(counts / counts.sum(), dtype=torch.float32))
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature that makes held-out clips most likely (Guo et al., ICML 2017); logits (clips, classes)."""
-    logits, labels = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
-    log_temperature = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_temperature], max_iter=100, line_search_fn="strong_wolfe")
+def build_trainer(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    augmentation_args: AugmentationArguments,
+    training_args: SerTrainingArguments,
+    corpus: Corpus,
+    fold: Fold,
+) -> SerTrainer:
+    """Everything that a fold is trained with, ready to train. It holds no clip of the fold's test side."""
+    set_seed(training_args.seed)
+    labels = corpus.dataset.features["label"].names
+    model, extractor = build_model(model_args, labels)
+    with training_args.main_process_first(desc="decoding"):
+        cached = cache_waveforms(corpus.dataset, extractor)
+    train_rows = fold.train
+    if data_args.max_train_clips:
+        train_rows = np.random.default_rng(0).permutation(fold.train)[: data_args.max_train_clips].tolist()
+    views, num_views = None, augmentation_args.num_views
+    with training_args.main_process_first(desc="features"):
+        # One seed for every run, so that the cache serves all of them.
+        if model_args.system == "ser-spectrogram":
+            views = SpectrogramViews(cached, extractor, augmentation_args, num_views, seed=0)
+        elif num_views:
+            views = _encoder_views(model, extractor, cached, augmentation_args, training_args)
+    train_set = SpeechDataset(cached, train_rows, extractor, augmentation_args, seed=training_args.seed, views=views)
+    validation_set = SpeechDataset(cached, fold.validation, extractor, views=views)
 
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        value = torch.nn.functional.cross_entropy(logits / log_temperature.exp(), labels)
-        value.backward()
-        return value
+    callbacks = [EpochCallback(train_set)]
+    if training_args.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(training_args.early_stopping_patience))
+    weights = class_weights(train_set.labels, labels, training_args.class_weights, training_args.class_weight_factors)
+    trainer = SerTrainer(
+        model=model,
+        args=training_args,
+        data_collator=Collator(extractor, encoder_states=isinstance(views, EncoderViews)),
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        compute_metrics=compute_metrics,
+        compute_loss_func=WeightedCrossEntropy(weights, training_args.label_smoothing_factor),
+        callbacks=callbacks,
+    )
+    if model_args.system == "ser-spectrogram":
+        fit_to_training_clips(model, train_set, model_args.init_output_bias)
+    elif training_args.resume_from_checkpoint is None:
+        standardize(model, train_set, training_args, trainer.data_collator)
+    return trainer
 
-    optimizer.step(loss)
-    return float(log_temperature.detach().exp().clamp(0.2, 5.0))
+
+def _encoder_views(model, extractor, cached, augmentation_args, training_args) -> EncoderViews:
+    """The states of the frozen layers for `num_views` takes on every clip.
+
+    Raises:
+        ModelError: the encoder's frozen layers cannot be kept apart from the rest.
+    """
+    model.to(training_args.device)
+    try:
+        return EncoderViews(
+            cached,
+            extractor,
+            model,
+            augmentation_args,
+            augmentation_args.num_views,
+            seed=0,
+            bf16=training_args.bf16,
+            batch_size=training_args.per_device_eval_batch_size,
+        )
+    except ValueError as error:
+        raise ModelError(f"num_views is {augmentation_args.num_views}, but {error}") from error
 
 
 def fine_tune(
@@ -188,54 +237,34 @@ def fine_tune(
         What was written to metrics.json beside the checkpoint in `training_args.output_dir`.
     """
     started = time.monotonic()
-    set_seed(training_args.seed)
+    publish = plan_push(training_args)
+    training_args.resume_from_checkpoint = _checkpoint_to_resume(training_args)
     corpus, fold = load_data(data_args)
-    protocol = describe(data_args.protocol, data_args.num_folds)
+    protocol = fold.protocol
     logger.info("%s", corpus.summary)
-    logger.info("%s, fold %d", protocol, fold.number)
-    labels = corpus.dataset.features["label"].names
-    model, extractor = build_model(model_args, labels)
-    with training_args.main_process_first(desc="decoding"):
-        cached = cache_waveforms(corpus.dataset, extractor)
-    train_rows = fold.train
-    if data_args.max_train_clips:
-        train_rows = np.random.default_rng(0).permutation(fold.train)[: data_args.max_train_clips].tolist()
-    views = None
-    if model_args.system == "ser-spectrogram":
-        with training_args.main_process_first(desc="features"):
-            # One seed for every run, so that the cache serves all of them.
-            views = SpectrogramViews(cached, extractor, augmentation_args, augmentation_args.num_views, seed=0)
-    train_set = SpeechDataset(cached, train_rows, extractor, augmentation_args, seed=training_args.seed, views=views)
-    validation_set = SpeechDataset(cached, fold.validation, extractor, views=views)
-
-    callbacks = [EpochCallback(train_set)]
-    if training_args.early_stopping_patience:
-        callbacks.append(EarlyStoppingCallback(training_args.early_stopping_patience))
-    weights = class_weights(train_set.labels, labels, training_args.class_weights, training_args.class_weight_factors)
-    trainer = SerTrainer(
-        model=model,
-        args=training_args,
-        data_collator=Collator(extractor),
-        train_dataset=train_set,
-        eval_dataset=validation_set,
-        compute_metrics=compute_metrics,
-        compute_loss_func=WeightedCrossEntropy(weights, training_args.label_smoothing_factor),
-        callbacks=callbacks,
-    )
-    if views is not None:
-        fit_to_training_clips(model, train_set, model_args.init_output_bias)
-    elif training_args.resume_from_checkpoint is None:
-        standardize(model, train_set, training_args)
-    trained = trainer.train(resume_from_checkpoint=_checkpoint_to_resume(training_args))
+    processes = f", {training_args.world_size} processes" if training_args.world_size > 1 else ""
+    logger.info("%s, fold %d%s", protocol, fold.number, processes)
+    trainer = build_trainer(model_args, data_args, augmentation_args, training_args, corpus, fold)
+    model, train_set, validation_set = trainer.model, trainer.train_dataset, trainer.eval_dataset
+    trained = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
     minutes = trained.metrics["train_runtime"] / 60
 
     validation = trainer.predict(validation_set)
     logits = logits_of(validation.predictions)
-    model.config.calibration_temperature = fit_temperature(logits, validation.label_ids)
+    temperature = fit_temperature(logits, validation.label_ids)
+    best_epoch, history = _best_epoch(trainer), trainer.state.log_history
+    if training_args.refit:
+        logger.info("Training again, with the validation speakers' clips as well")
+        trainer = _refit(model_args, data_args, augmentation_args, training_args, corpus, fold, best_epoch)
+        minutes += trainer.train().metrics["train_runtime"] / 60
+        model, train_set = trainer.model, trainer.train_dataset
+    model.config.calibration_temperature = temperature
+    model.config.uncertainty_threshold = fit_uncertainty_threshold(logits, temperature)
     output = Path(training_args.output_dir)
     metrics: dict = {}
     if trainer.is_world_process_zero():
-        save_checkpoint(trainer.accelerator.unwrap_model(model), extractor, output)
+        save_checkpoint(trainer.accelerator.unwrap_model(model), train_set.extractor, output)
+        write_reference_scores(output, trainer.accelerator.unwrap_model(model), train_set.extractor)
         metrics = {
             "protocol": protocol,
             "fold": fold.number,
@@ -245,15 +274,16 @@ def fine_tune(
             "seed": training_args.seed,
             "parameters": sum(p.numel() for p in model.parameters()),
             "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "train_clips": len(train_rows),
-            "train_speakers": _speakers(corpus, train_rows),
+            "train_clips": len(train_set),
+            "train_speakers": _speakers(corpus, train_set.rows),
             "validation": _eval_figures(validation.metrics),
             "validation_speakers": _speakers(corpus, fold.validation),
-            "best_epoch": _best_epoch(trainer),
-            "temperature": model.config.calibration_temperature,
+            "best_epoch": best_epoch,
+            "temperature": temperature,
             "train_minutes": minutes,
             "train_clips_per_second": trained.metrics["train_samples_per_second"],
-            "hardware": _hardware(training_args),
+            "hardware": hardware(training_args),
+            "processes": training_args.world_size,
             "versions": {name: version(name) for name in ("torch", "transformers", "datasets")},
             "settings": {
                 **_of_the_system(model_args),
@@ -266,23 +296,47 @@ def fine_tune(
         classifier = EmotionClassifier.from_pretrained(output, device=str(training_args.device))
         evaluation = evaluate_classifier(classifier, corpus.dataset, fold.test)
         metrics["test"] = evaluation.figures()
+        calibration = evaluation.calibration(classifier.uncertainty_threshold)
+        metrics["calibration"] = {"temperature": temperature, **calibration}
         metrics["total_minutes"] = (time.monotonic() - started) / 60
         (output / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", "utf-8")
         evaluation.write_csv(output / "predictions.csv")
-        write_report(output, metrics, trainer.state.log_history, corpus)
+        write_report(output, metrics, history, corpus)
         print(format_report(metrics["test"], f"{protocol}, fold {fold.number}"))
+        print("\n" + format_calibration(calibration))
     trainer.accelerator.wait_for_everyone()
+    if publish is not None and trainer.is_world_process_zero():
+        publish(output)
     return metrics
 
 
+def _refit(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    augmentation_args: AugmentationArguments,
+    training_args: SerTrainingArguments,
+    corpus: Corpus,
+    fold: Fold,
+    best_epoch: float | None,
+) -> SerTrainer:
+    """A trainer of a new model on training and validation speakers, for as many epochs as validation has chosen."""
+    args = copy.deepcopy(training_args)
+    args.eval_strategy, args.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
+    args.load_best_model_at_end, args.early_stopping_patience, args.resume_from_checkpoint = False, None, None
+    args.output_dir = str(Path(training_args.output_dir) / "refit")
+    args.num_train_epochs = best_epoch or training_args.num_train_epochs
+    everyone = replace(fold, train=sorted([*fold.train, *fold.validation]))
+    return build_trainer(model_args, data_args, augmentation_args, args, corpus, everyone)
+
+
 def _checkpoint_to_resume(args: SerTrainingArguments) -> str | None:
-    """A folder, or "last": the newest checkpoint in output_dir, if there is one."""
+    """A folder, or for "last" the newest whole checkpoint in output_dir, if there is one."""
     wanted = args.resume_from_checkpoint
     if not wanted or wanted not in ("last", "true", "True"):
         if wanted and not Path(wanted).is_dir():
             raise ModelError(f"There is no checkpoint folder {wanted}; pass one, or 'last' for the newest.")
         return wanted
-    return get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+    return next(map(str, reversed(trainer_checkpoints(args.output_dir))), None)
 
 
 def _of_the_system(model_args: ModelArguments) -> dict:
@@ -317,7 +371,8 @@ def _best_epoch(trainer: SerTrainer) -> float | None:
     return next((entry["epoch"] for entry in evaluations if entry.get(name) == best), None)
 
 
-def _hardware(args: SerTrainingArguments) -> str:
+def hardware(args: SerTrainingArguments) -> str:
+    """What a run computes on, in words."""
     if args.device.type == "cuda":
         return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads" + (", bf16" if args.bf16 else "")

@@ -2,12 +2,13 @@
 
 import numpy as np
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
 from ..errors import ModelError
-from .data import LengthGroupedSampler
+from .data import EvenSampler, LengthGroupedSampler
 from .metrics import emotion_metrics
 
 
@@ -23,14 +24,17 @@ class WeightedCrossEntropy:
         self.weights, self.smoothing = weights, smoothing
 
     def __call__(self, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
+        logits, heads = outputs.logits, 1
+        if getattr(outputs, "head_logits", None) is not None:  # each head learns by itself: they are to differ
+            logits, heads = outputs.head_logits.flatten(0, 1), outputs.head_logits.shape[1]
         losses = nn.functional.cross_entropy(
-            outputs.logits,
-            labels,
-            weight=None if self.weights is None else self.weights.to(outputs.logits.device),
+            logits,
+            labels.repeat_interleave(heads),
+            weight=None if self.weights is None else self.weights.to(logits.device),
             label_smoothing=self.smoothing,
             reduction="sum",
         )
-        return losses / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+        return losses / heads / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
 
 def inverse_frequency_weights(labels: np.ndarray, num_labels: int) -> torch.Tensor:
@@ -80,15 +84,21 @@ class SerTrainer(Trainer):
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         # Of the outputs only the logits are kept: the others have a length of their own in every batch.
-        ignore_keys = [*(ignore_keys or []), "pooling_weights", "statistics"]
+        ignore_keys = [*(ignore_keys or []), "pooling_weights", "statistics", "head_logits"]
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys=ignore_keys)
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = train_dataset if train_dataset is not None else self.train_dataset
-        if self.args.train_sampling_strategy != "group_by_length":
+        args = self.args
+        together = args.train_batch_size * args.world_size  # clips of one forward pass of all processes
+        if args.train_sampling_strategy == "group_by_length":
+            batch_size = together * args.gradient_accumulation_steps
+            sampler = LengthGroupedSampler(dataset.lengths, batch_size, args.data_seed or args.seed)
+        elif args.world_size == 1:
             return super()._get_train_sampler(dataset)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(dataset.lengths, batch_size, self.args.data_seed or self.args.seed)
+        else:  # what accelerate makes of the Trainer's sampler, which it does not see inside another
+            sampler = SeedableRandomSampler(dataset, data_seed=args.data_seed)
+        return sampler if args.world_size == 1 else EvenSampler(sampler, together)
 
     def _get_eval_sampler(self, eval_dataset):
         return SequentialSampler(eval_dataset)
@@ -110,8 +120,10 @@ class SerTrainer(Trainer):
         return self.optimizer
 
     def learning_rate_of(self, name: str) -> float:
-        """Head, encoder's top layer, and each layer below it at `layer_decay` times the one above."""
+        """Head, pooling and encoder's top layer, and each layer below it at `layer_decay` times the one above."""
         args = self.args
+        if name.startswith("pooling."):
+            return args.learning_rate
         if not name.startswith("encoder."):
             return args.head_learning_rate or args.learning_rate
         layers = self.model.config.num_encoder_layers

@@ -40,7 +40,8 @@ def arguments_for(config: str, encoder: str, corpus: Path, output: Path, *more: 
     return [
         str(REPOSITORY / "configs" / f"{config}.yaml"), "--model_name_or_path", encoder, "--data_dir", str(corpus),
         "--protocol", "speaker", "--num_folds", "3", "--validation_speakers", "1", "--output_dir", str(output),
-        "--num_encoder_layers", "2", "--num_frozen_layers", "1", "--use_cpu", "true", "--disable_tqdm", "true", *more,
+        "--num_encoder_layers", "2", "--num_frozen_layers", "1", "--num_views", "0", "--num_heads", "1",
+        "--refit", "false", "--load_best_model_at_end", "true", "--use_cpu", "true", "--disable_tqdm", "true", *more,
     ]  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def test_two_steps_of_each_family_leave_a_checkpoint_that_answers(
     assert left >= {
         "model.safetensors", "config.json", "preprocessor_config.json", "metrics.json", "curves.png",
         "confusion_matrix.png", "classification_report.txt", "README.md", "predictions.csv", "modeling_ser.py",
+        "reliability.png",
     }  # fmt: skip
     saved = json.loads((output / "metrics.json").read_text())
     assert saved["protocol"] == metrics["protocol"] == "unseen speakers, 3 folds over speakers"
@@ -66,12 +68,19 @@ def test_two_steps_of_each_family_leave_a_checkpoint_that_answers(
     sides = [set(saved[f"{side}_speakers"]) for side in ("train", "validation")] + [set(saved["test"]["speakers"])]
     assert set.union(*sides) == {f"{actor:02d}" for actor in CORPUS_ACTORS}
     assert sum(map(len, sides)) == len(CORPUS_ACTORS)  # nobody is on two sides
-    assert "unseen speakers" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "unseen speakers" in printed and "Expected calibration error" in printed and "Not sure" in printed
     card = ModelCard.load(output / "README.md")
     assert card.data.pipeline_tag == "audio-classification" and card.data.license == "cc-by-nc-sa-4.0"
     reported = {r.metric_name.split(" ")[0]: r.metric_value for r in card.data.eval_results}
     assert reported["Unweighted"] == pytest.approx(saved["test"]["unweighted_accuracy"], abs=1e-4)
-    assert EmotionClassifier.from_pretrained(output).predict(speech_file).label in saved["test"]["labels"]
+    classifier = EmotionClassifier.from_pretrained(output)
+    assert classifier.predict(speech_file).label in saved["test"]["labels"]
+    calibration = saved["calibration"]
+    assert calibration["uncertainty_threshold"] == classifier.uncertainty_threshold >= 1 / 8
+    assert calibration["temperature"] == saved["temperature"]
+    assert sum(row["clips"] for row in calibration["bins"]) == saved["test"]["clips"]
+    assert {"expected_calibration_error", "uncertain_share", "errors_caught"} <= set(calibration)
 
 
 def test_the_tones_of_unseen_speakers_are_learned(corpus_dir, encoder_dir, tmp_path):
@@ -157,3 +166,30 @@ def test_an_encoder_that_is_not_there_is_one_sentence_and_exit_code_1(corpus_dir
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "nowhere" in done.stderr and "--model_name_or_path" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("family", "frozen"), [("whisper", 1), ("whisper", 2), ("hubert", 2)])
+def test_views_kept_from_frozen_layers_train_a_checkpoint_that_answers(
+    family, frozen, corpus_dir, encoder_dir, tmp_path, speech_file
+):
+    arguments = arguments_for(
+        CONFIG_OF[family], encoder_dir(family), corpus_dir, tmp_path / "run", "--num_frozen_layers", str(frozen),
+        "--num_views", "2", "--num_heads", "2", "--num_train_epochs", "1", "--refit", "true",
+    )  # fmt: skip
+    metrics = fine_tune(*parse_arguments(arguments))
+    # What was validated on kept states is what the checkpoint says of the sound files.
+    classifier = EmotionClassifier.from_pretrained(tmp_path / "run")
+    assert len(classifier.model.heads) == 2
+    assert metrics["settings"]["num_views"] == 2
+    # Trained again with the validation speakers, whose clips had chosen before; never with the test speakers.
+    assert set(metrics["validation_speakers"]) < set(metrics["train_speakers"])
+    assert not set(metrics["test"]["speakers"]) & set(metrics["train_speakers"])
+    assert classifier.predict(speech_file).label in metrics["test"]["labels"]
+
+
+def test_views_of_layers_that_are_trained_are_refused(corpus_dir, encoder_dir, tmp_path):
+    arguments = arguments_for(
+        "whisper_base", encoder_dir(), corpus_dir, tmp_path / "run", "--num_frozen_layers", "0", "--num_views", "2"
+    )
+    with pytest.raises(ModelError, match="num_views is 2, but num_frozen_layers is 0"):
+        fine_tune(*parse_arguments(arguments))

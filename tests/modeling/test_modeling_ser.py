@@ -278,3 +278,46 @@ def test_the_head_sees_standardised_statistics_which_travel_with_the_checkpoint(
     model.save_pretrained(tmp_path)
     again = AutoModelForAudioClassification.from_pretrained(tmp_path)
     torch.testing.assert_close(again.statistics_mean, model.statistics_mean)
+
+
+def test_several_heads_give_the_mean_of_their_probabilities(tiny_model):
+    model, extractor = tiny_model("whisper", num_heads=3)
+    inputs = extractor([noise(0.7, 1), noise(1.3, 2)], sampling_rate=16_000)
+    with torch.inference_mode():
+        output = model(**inputs, labels=torch.tensor([0, 1]))
+    assert output.head_logits.shape == (2, 3, 8)
+    each = output.head_logits.softmax(-1)
+    assert (each[:, 0] - each[:, 1]).abs().max() > 1e-4  # they are three heads and not one
+    torch.testing.assert_close(output.logits.softmax(-1), each.mean(1), atol=1e-6, rtol=0)
+    losses = [torch.nn.functional.cross_entropy(output.head_logits[:, k], torch.tensor([0, 1])) for k in range(3)]
+    torch.testing.assert_close(output.loss, sum(losses) / 3)
+
+
+@pytest.mark.parametrize(
+    ("family", "frozen", "first"),
+    [("whisper", 1, 1), ("whisper", 2, 1), ("whisper", 1, 0), ("hubert", 2, 1), ("wavlm", 2, 0)],
+)
+def test_kept_states_of_frozen_layers_give_the_same_answer_as_the_sound(tiny_model, family, frozen, first):
+    model, extractor = tiny_model(family, num_frozen_layers=frozen, first_pooled_layer=first)
+    inputs = extractor([noise(0.7, 1), noise(1.3, 2)], sampling_rate=16_000)
+    expected = model(**inputs)
+    kept, frames = model.frozen_states(inputs[extractor.model_input_names[0]], inputs["attention_mask"])
+    assert kept.shape[-1] == (frozen - first + 1) * 16
+    again = model(encoder_states=kept, attention_mask=frames)
+    torch.testing.assert_close(again.logits, expected.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(again.pooling_weights, expected.pooling_weights, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "said"),
+    [
+        ("whisper", {"num_frozen_layers": 0}, "nothing to keep"),
+        ("whisper", {"num_frozen_layers": 1, "first_pooled_layer": 2}, "nothing to keep"),
+        ("hubert", {"num_frozen_layers": 1}, "only if all are frozen"),
+    ],
+)
+def test_states_that_cannot_be_kept_are_refused(tiny_model, family, options, said):
+    model, extractor = tiny_model(family, **options)
+    inputs = extractor(noise(0.7), sampling_rate=16_000)
+    with pytest.raises(ValueError, match=said):
+        model.frozen_states(inputs[extractor.model_input_names[0]], inputs["attention_mask"])

@@ -1,5 +1,7 @@
 """Augmentation does what its settings say, and the same for the same seed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,16 @@ from hypothesis import strategies as st
 
 from ser_hf.audio import MIN_SECONDS, SAMPLING_RATE
 from ser_hf.training.arguments import AugmentationArguments
-from ser_hf.training.augmentation import add_noise, augment, change_speed, mask_spectrogram
+from ser_hf.training.augmentation import (
+    add_noise,
+    augment,
+    babble,
+    change_speed,
+    limit_band,
+    mask_spectrogram,
+    mix_noise,
+    reverberate,
+)
 
 
 def tone(seconds: float = 1.0, frequency: float = 440.0) -> np.ndarray:
@@ -77,3 +88,44 @@ def test_spectrogram_masks_are_bands_and_stretches_of_the_mean():
     assert 0 < frames.sum() <= 40 and 0 < bins.sum() <= 20
     assert torch.equal(changed, frames[:, None] | bins[None, :])
     assert masked[changed].unique().numel() == 1
+
+
+NOTHING = AugmentationArguments(noise_probability=0, gain_db=0, speed_probability=0, crop_fraction=0)
+
+
+def test_a_narrow_band_lets_nothing_through_outside_it():
+    noise = np.random.default_rng(0).standard_normal(SAMPLING_RATE).astype(np.float32)
+    power = np.square(np.abs(np.fft.rfft(limit_band(noise, 300, 3_400))))  # one bin a hertz
+    assert power[:299].sum() + power[3_402:].sum() < 1e-6 * power.sum()
+    assert power[300:3_400].mean() == pytest.approx(np.square(np.abs(np.fft.rfft(noise)))[300:3_400].mean(), rel=1e-3)
+
+
+def test_a_room_goes_on_sounding_after_the_clip_and_fades_in_the_time_it_is_named_for():
+    click = np.zeros(2 * SAMPLING_RATE, dtype=np.float32)
+    click[0] = 1
+    room = reverberate(click, 0.5, np.random.default_rng(0), direct_db=3)
+    energy = np.square(room[1:], dtype=np.float64)
+    assert 10 * np.log10(1 / energy.sum()) == pytest.approx(3, abs=0.5)
+    left = 10 * np.log10(energy[::-1].cumsum()[::-1] / energy.sum())  # Schroeder's backward integration
+    assert np.flatnonzero(left < -30)[0] / SAMPLING_RATE == pytest.approx(0.25, abs=0.03)  # 30 dB in half of RT60
+
+
+def test_noise_comes_with_a_stretch_of_itself_at_either_end_no_longer_than_asked():
+    noisy = dataclasses.replace(NOTHING, noise_probability=1, noise_snr_db=[20, 20], silence_seconds=0.5)
+    clips = [augment(tone(), noisy, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(SAMPLING_RATE < len(clip) <= 2 * SAMPLING_RATE for clip in clips)
+    quiet = dataclasses.replace(noisy, noise_probability=0)
+    assert len(augment(tone(), quiet, np.random.default_rng(0))) == SAMPLING_RATE
+
+
+@given(samples=st.integers(1_600, 80_000), seed=st.integers(0, 2**32))
+@settings(deadline=None, max_examples=20)
+def test_babble_is_as_long_as_asked_and_never_silent(samples, seed):
+    voices = babble(samples, np.random.default_rng(seed))
+    assert voices.shape == (samples,) and voices.dtype == np.float32
+    assert np.sqrt(np.mean(np.square(voices))) > 0.01
+
+
+def test_babble_has_the_ratio_it_was_asked_for():
+    noise = mix_noise(tone(), babble(SAMPLING_RATE, np.random.default_rng(0)), 5.0) - tone()
+    assert 10 * np.log10(np.mean(tone() ** 2) / np.mean(noise**2)) == pytest.approx(5, abs=0.1)

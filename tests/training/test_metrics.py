@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from ser_hf.training.fine_tuning import fit_temperature
 from ser_hf.training.metrics import emotion_metrics, per_class
 from ser_hf.training.trainer import WeightedCrossEntropy, inverse_frequency_weights
 
@@ -50,12 +49,3 @@ def test_the_loss_is_the_same_in_one_batch_and_accumulated_over_two():
     torch.testing.assert_close(whole, parts)
     plain = WeightedCrossEntropy(None, smoothing=0.0)
     torch.testing.assert_close(plain(Output(logits), labels), torch.nn.functional.cross_entropy(logits, labels))
-
-
-def test_the_temperature_undoes_overconfidence():
-    rng = np.random.default_rng(0)
-    true_logits = rng.normal(0, 1.5, (4000, 4))
-    probabilities = np.exp(true_logits) / np.exp(true_logits).sum(-1, keepdims=True)
-    labels = np.array([rng.choice(4, p=row) for row in probabilities])
-    assert fit_temperature(3 * true_logits, labels) == pytest.approx(3, rel=0.1)
-    assert fit_temperature(true_logits, labels) == pytest.approx(1, rel=0.1)

@@ -26,6 +26,8 @@ class SpectrogramConfig(PretrainedConfig):
         dense_size: width of the layer between body and classifier; 0: none.
         head_dropout: dropout before the classifier, and before the dense layer of a "cnn".
         calibration_temperature: divides the logits outside training, so that scores are calibrated everywhere.
+        uncertainty_threshold: an answer whose score, 0 to 1, lies below this counts as "not sure"; 0: none does. The
+            model does not use it: programs that show its answers do.
     """
 
     model_type = "ser-spectrogram"
@@ -41,6 +43,7 @@ class SpectrogramConfig(PretrainedConfig):
         dense_size: int = 128,
         head_dropout: float = 0.3,
         calibration_temperature: float = 1.0,
+        uncertainty_threshold: float = 0.0,
         **kwargs,
     ):
         if body not in BODIES:
@@ -65,6 +68,8 @@ class SpectrogramConfig(PretrainedConfig):
             raise ValueError(f"'{body}' has one LSTM layer, lstm_sizes is {lstm_sizes}; choose one, such as [256].")
         if calibration_temperature <= 0:
             raise ValueError(f"calibration_temperature is {calibration_temperature}; it has to be positive.")
+        if not 0 <= uncertainty_threshold <= 1:
+            raise ValueError(f"uncertainty_threshold is {uncertainty_threshold}; choose 0 to 1.")
         self.frontend = frontend
         self.body = body
         self.feature_size = feature_size
@@ -74,4 +79,5 @@ class SpectrogramConfig(PretrainedConfig):
         self.dense_size = dense_size
         self.head_dropout = head_dropout
         self.calibration_temperature = calibration_temperature
+        self.uncertainty_threshold = uncertainty_threshold
         super().__init__(**kwargs)

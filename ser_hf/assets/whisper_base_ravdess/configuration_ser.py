@@ -19,7 +19,10 @@ class SerConfig(PretrainedConfig):
         pooling_dim: width of the attention pooling's scoring layer.
         head_dim: width of the hidden layer of the classification head; 0 makes the head linear.
         head_dropout: dropout before and inside the head.
+        num_heads: heads whose probabilities are averaged.
         calibration_temperature: divides the logits outside training, so that scores are calibrated everywhere.
+        uncertainty_threshold: an answer whose score, 0 to 1, lies below this counts as "not sure"; 0: none does. The
+            model does not use it: programs that show its answers do.
     """
 
     model_type = "ser"
@@ -35,7 +38,9 @@ class SerConfig(PretrainedConfig):
         pooling_dim: int = 128,
         head_dim: int = 256,
         head_dropout: float = 0.3,
+        num_heads: int = 1,
         calibration_temperature: float = 1.0,
+        uncertainty_threshold: float = 0.0,
         **kwargs,
     ):
         if encoder_config is None:
@@ -57,8 +62,12 @@ class SerConfig(PretrainedConfig):
             raise ValueError(f"num_frozen_layers is {num_frozen_layers}; choose 0 to {kept}, the layers kept.")
         if not 0 <= first_pooled_layer <= kept:
             raise ValueError(f"first_pooled_layer is {first_pooled_layer}; choose 0 to {kept}, the layers kept.")
+        if num_heads < 1:
+            raise ValueError(f"num_heads is {num_heads}; choose 1 or more.")
         if calibration_temperature <= 0:
             raise ValueError(f"calibration_temperature is {calibration_temperature}; it has to be positive.")
+        if not 0 <= uncertainty_threshold <= 1:
+            raise ValueError(f"uncertainty_threshold is {uncertainty_threshold}; choose 0 to 1.")
         if encoder_config.model_type == "whisper":
             encoder_config.encoder_layers = encoder_config.num_hidden_layers = kept
             encoder_config.decoder_layers = 0  # only the encoder is used
@@ -77,7 +86,9 @@ class SerConfig(PretrainedConfig):
         self.pooling_dim = pooling_dim
         self.head_dim = head_dim
         self.head_dropout = head_dropout
+        self.num_heads = num_heads
         self.calibration_temperature = calibration_temperature
+        self.uncertainty_threshold = uncertainty_threshold
         super().__init__(**kwargs)
 
     @property
