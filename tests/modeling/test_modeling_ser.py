@@ -321,3 +321,19 @@ def test_states_that_cannot_be_kept_are_refused(tiny_model, family, options, sai
     inputs = extractor(noise(0.7), sampling_rate=16_000)
     with pytest.raises(ValueError, match=said):
         model.frozen_states(inputs[extractor.model_input_names[0]], inputs["attention_mask"])
+
+
+@pytest.mark.parametrize("snr_db", [20, 10])
+def test_noise_does_not_hide_where_the_speech_begins_and_ends(speech, snr_db):
+    extractor = SerFeatureExtractor()
+    clean = np.array(extractor.trim_bounds(speech))
+    spoken = speech[slice(*clean)]
+    level = np.sqrt(np.mean(np.square(spoken)) / 10 ** (snr_db / 10))
+    noisy = speech + level * np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+    assert clean[0] > 0.3 * 16_000 and len(speech) - clean[1] > 0.3 * 16_000  # there is silence to be cut
+    assert np.abs(extractor.trim_bounds(noisy) - clean).max() < 0.25 * 16_000
+
+
+@pytest.mark.parametrize("sound", [noise(1.0), np.sin(np.arange(16_000) / 10).astype(np.float32)])
+def test_sound_without_a_pause_is_kept_whole(sound):
+    assert SerFeatureExtractor().trim_bounds(sound) == (0, len(sound))

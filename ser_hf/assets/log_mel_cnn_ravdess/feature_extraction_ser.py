@@ -10,6 +10,9 @@ from transformers.audio_utils import mel_filter_bank
 
 MIN_SECONDS = 0.1  # shorter input is padded with zeros to this, so that a spectrum can be taken
 TRIM_WINDOW_SECONDS = 0.025
+TRIM_FLOOR_PERCENTILE = 10  # of the frames' energies: the level of the background
+TRIM_OVER_FLOOR_DB = 6.0  # what is speech is louder than the background by this
+TRIM_RANGE_DB = 10.0  # with less between the background and the loudest frame, nothing tells them apart
 TRIM_HOP_SECONDS = 0.010
 
 
@@ -75,7 +78,11 @@ class SerFeatureExtractor(SequenceFeatureExtractor):
             energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
             starts = np.arange(0, len(waveform) - window + 1, hop)
             frame_energy = energy[starts + window] - energy[starts]
-            loud = np.flatnonzero(frame_energy > frame_energy.max() * 10 ** (-self.trim_top_db / 10))
+            loudest, floor = frame_energy.max(), np.percentile(frame_energy, TRIM_FLOOR_PERCENTILE)
+            threshold = loudest * 10 ** (-self.trim_top_db / 10)
+            if floor < loudest * 10 ** (-TRIM_RANGE_DB / 10):  # in noise, the pauses are what is close to its level
+                threshold = max(threshold, floor * 10 ** (TRIM_OVER_FLOOR_DB / 10))
+            loud = np.flatnonzero(frame_energy > threshold)
             if len(loud):
                 margin = round(self.trim_margin_seconds * self.sampling_rate)
                 start = max(0, int(starts[loud[0]]) - margin)
