@@ -77,6 +77,8 @@ class AttentiveStatisticsPooling(nn.Module):
         self.layer_weights = nn.Parameter(torch.zeros(num_layers))
         self.project = nn.Linear(hidden_size, pooling_dim)
         self.score = nn.Linear(pooling_dim, 1)
+        nn.init.zeros_(self.score.weight)  # every frame counts alike until training finds a reason
+        nn.init.zeros_(self.score.bias)
 
     def forward(self, states: list[torch.Tensor], mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Layers of (batch, frames, hidden), (batch, frames) bool → (batch, layers * 2 * hidden), (batch, frames)."""
@@ -137,6 +139,9 @@ class SerForAudioClassification(PreTrainedModel):
         self.heads = nn.ModuleList(ClassificationHead(config, pooled_size) for _ in range(config.num_heads))
         self.post_init()
         self.freeze()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Torch's own initialisation stands; transformers would draw everything from one normal distribution."""
 
     @classmethod
     def from_encoder(
