@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from .errors import AudioError, DatasetError, ModelError, SerError
+from .errors import AudioError, DatasetError, HubError, ModelError, SerError
+from .registration import register_with_transformers
 
 if TYPE_CHECKING:
     from .classifier import EmotionClassifier, Prediction, Segment
@@ -12,11 +13,14 @@ __all__ = [
     "AudioError",
     "DatasetError",
     "EmotionClassifier",
+    "HubError",
     "ModelError",
     "Prediction",
     "Segment",
     "SerError",
 ]
+
+register_with_transformers()
 
 
 def __getattr__(name: str):

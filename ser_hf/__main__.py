@@ -1,7 +1,6 @@
 """python -m ser_hf predict clip.wav …   python -m ser_hf timeline meeting.m4a"""
 
 import argparse
-import csv
 import json
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     timeline.add_argument("file", metavar="FILE")
     timeline.add_argument("--window", type=float, default=3.0, help="seconds (default 3)")
     timeline.add_argument("--hop", type=float, default=1.0, help="seconds from one window to the next (default 1)")
+    timeline.add_argument("--json", action="store_true", help="one JSON object with all segments")
     timeline.add_argument("--csv", type=Path, metavar="OUT", help="write the segments to this file")
     for command in (predict, timeline):
         command.add_argument("--model", help="a folder or a Hub name (default: the embedded checkpoint)")
@@ -34,54 +34,45 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_predict(options: argparse.Namespace) -> int:
     from .classifier import EmotionClassifier
+    from .records import prediction_record
 
     classifier = EmotionClassifier.from_pretrained(options.model)
     failed = False
     for file, result in classifier.stream(options.files):
-        if isinstance(result, SerError):
-            failed = True
-            if options.json:
-                print(json.dumps({"file": file, "error": str(result)}, ensure_ascii=False), flush=True)
-            else:
-                print(f"{file}: {result}", file=sys.stderr, flush=True)
-        elif options.json:
-            print(json.dumps(as_record(file, result), ensure_ascii=False), flush=True)
+        failed = failed or isinstance(result, SerError)
+        if options.json:
+            print(json.dumps(prediction_record(file, result), ensure_ascii=False), flush=True)
+        elif isinstance(result, SerError):
+            print(f"{file}: {result}", file=sys.stderr, flush=True)
         else:
-            print(f"{file}: {result.label} ({result.score:.2f})", flush=True)
+            print(f"{file}: {in_words(result)}", flush=True)
     return int(failed)
 
 
-def as_record(file: str, prediction) -> dict:
-    """The JSON object of one prediction, the same on the command line and in the demo's API."""
-    return {
-        "file": file,
-        "label": prediction.label,
-        "score": prediction.score,
-        "scores": prediction.scores,
-        "duration": prediction.duration,
-    }
+def in_words(heard) -> str:
+    """A `Prediction` or a `Segment` as a person would say it."""
+    if heard.label is None:
+        return "no speech"
+    if heard.uncertain:
+        return f"not sure ({heard.label} {heard.score:.2f})"
+    return f"{heard.label} ({heard.score:.2f})"
 
 
 def run_timeline(options: argparse.Namespace) -> int:
     from .classifier import EmotionClassifier
+    from .records import timeline_record, write_segments
 
     classifier = EmotionClassifier.from_pretrained(options.model)
     segments = classifier.iter_timeline(options.file, window=options.window, hop=options.hop)
+    if options.json:
+        print(json.dumps(timeline_record(options.file, segments), ensure_ascii=False))
+        return 0
     if options.csv is None:
         for segment in segments:
-            said = f"{segment.label} ({segment.score:.2f})" if segment.label else "silence"
-            print(f"{segment.start:8.2f} – {segment.end:8.2f} s  {said}", flush=True)
+            print(f"{segment.start:8.2f} – {segment.end:8.2f} s  {in_words(segment)}", flush=True)
         return 0
-    count = 0
     with options.csv.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["start", "end", "label", "score", *classifier.labels])
-        for segment in segments:
-            scores = segment.scores or {}
-            row = [f"{segment.start:.3f}", f"{segment.end:.3f}", segment.label or "", segment.score or ""]
-            table.writerow(row + [scores.get(label, "") for label in classifier.labels])
-            file.flush()
-            count += 1
+        count = write_segments(segments, classifier.labels, file)
     print(f"{options.csv}: {count} segments")
     return 0
 

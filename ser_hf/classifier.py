@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from . import audio, modeling  # noqa: F401  (modeling registers our model types with the Auto classes)
 from .errors import AudioError, ModelError, SerError
+from .speech import contains_speech
 
 EMBEDDED = Path(__file__).parent / "assets" / "whisper_base_ravdess"
 DEFAULT_BATCH_SIZE = 16
@@ -28,6 +29,7 @@ class Prediction:
         duration: of the clip as it came, seconds.
         bounds: where the part lies that the model listened to, (start, end) in seconds: silent ends are cut.
         attention: (frames,) weights over that part, summing to 1; None if the model has none.
+        uncertain: the score lies below the model's `uncertainty_threshold`, so that "not sure" is the better answer.
     """
 
     label: str
@@ -36,17 +38,31 @@ class Prediction:
     duration: float
     bounds: tuple[float, float] = field(repr=False)
     attention: np.ndarray | None = field(default=None, repr=False, compare=False)
+    uncertain: bool = False
+
+    def to_dict(self) -> dict:
+        """What the command line and the demo give as JSON."""
+        return {name: getattr(self, name) for name in ("label", "score", "scores", "uncertain", "duration")}
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One window of a timeline; start and end in seconds. Label and scores are None where nothing can be heard."""
+    """One window of a timeline; start and end in seconds.
+
+    Label and scores are None where `contains_speech` finds no speech. `uncertain` is as for a `Prediction`, and False
+    there.
+    """
 
     start: float
     end: float
     label: str | None
     score: float | None
     scores: dict[str, float] | None
+    uncertain: bool = False
+
+    def to_dict(self) -> dict:
+        """The fields in their order, for JSON."""
+        return asdict(self)
 
 
 class EmotionClassifier:
@@ -109,6 +125,11 @@ class EmotionClassifier:
         """The longest clip that `predict` takes, seconds."""
         return getattr(self.feature_extractor, "max_seconds", 60.0)
 
+    @property
+    def uncertainty_threshold(self) -> float:
+        """The score below which an answer counts as uncertain; 0 for models that have no such threshold."""
+        return getattr(self.model.config, "uncertainty_threshold", 0.0)
+
     def predict(self, inputs, *, batch_size: int = DEFAULT_BATCH_SIZE, on_error: str = "raise"):
         """The emotion of one clip, or of each of a list of clips.
 
@@ -170,13 +191,16 @@ class EmotionClassifier:
             raise AudioError(f"The hop is {hop:g} s; it has to be positive.")
         windows = _windows(audio.read_blocks(source), window, hop)
         while batch := list(islice(windows, batch_size)):
-            heard = [samples for _, samples in batch if _audible(samples)]
+            speech = [contains_speech(samples) for _, samples in batch]
+            heard = [samples for (_, samples), spoken in zip(batch, speech, strict=True) if spoken]
             predictions = iter(self._predict_waveforms(heard) if heard else [])
-            for start, samples in batch:
+            for (start, samples), spoken in zip(batch, speech, strict=True):
                 end = start + len(samples) / audio.SAMPLING_RATE
-                if _audible(samples):
+                if spoken:
                     prediction = next(predictions)
-                    yield Segment(start, end, prediction.label, prediction.score, prediction.scores)
+                    yield Segment(
+                        start, end, prediction.label, prediction.score, prediction.scores, prediction.uncertain
+                    )
                 else:
                     yield Segment(start, end, None, None, None)
 
@@ -209,6 +233,7 @@ class EmotionClassifier:
                     duration=len(waveform) / audio.SAMPLING_RATE,
                     bounds=(start / audio.SAMPLING_RATE, end / audio.SAMPLING_RATE),
                     attention=weights,
+                    uncertain=bool(probabilities[row, best] < self.uncertainty_threshold),
                 )
             )
         return predictions
@@ -226,10 +251,6 @@ def quiet_loading() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def _audible(samples: np.ndarray) -> bool:
-    return float(np.abs(samples).max(initial=0.0)) > audio.SILENCE_PEAK
 
 
 def _windows(blocks: Iterable[np.ndarray], window: float, hop: float) -> Iterator[tuple[float, np.ndarray]]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import DatasetError
+from .markdown import table, write_between_markers
 from .plots import COMPARED, comparison_figure, save_figure
 from .results import FoldResult, completeness, read_folds, summarize
 from .splits import LEAKY_PROTOCOLS
 
-START, END = "<!-- comparison:start -->", "<!-- comparison:end -->"
+MARKERS = "comparison"  # the part of the Markdown file that is written here
 NOT_KNOWN = "–"
 CHANNELS = {"speech": "speech", "song": "song", "both": "speech and song"}
 
@@ -100,7 +101,7 @@ def compare(
         picture = os.path.relpath(figure, output.parent if output else Path())
     text = format_comparison(rows, seconds, picture)
     if output:
-        write_between_markers(output, text)
+        write_between_markers(output, text, MARKERS)
     return text
 
 
@@ -158,28 +159,6 @@ def format_comparison(rows: Sequence[Row], seconds: dict[str, float], picture: s
     return "\n\n".join(parts)
 
 
-def write_between_markers(path: Path, text: str) -> None:
-    """Replaces what stands between the markers, or adds them at the end of the file.
-
-    Raises:
-        DatasetError: one marker is there without the other.
-    """
-    block = f"{START}\n\n{text}\n\n{END}"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"# Results\n\n{block}\n", encoding="utf-8")
-        return
-    before = path.read_text(encoding="utf-8")
-    if (before.count(START), before.count(END)) == (0, 0):
-        path.write_text(f"{before.rstrip()}\n\n{block}\n".lstrip(), encoding="utf-8")
-        return
-    head, start, rest = before.partition(START)
-    _, end, tail = rest.partition(END)
-    if not start or not end:
-        raise DatasetError(f"{path} has {START} or {END} without the other: put both where the table shall stand.")
-    path.write_text(head + block + tail, encoding="utf-8")
-
-
 def draw(rows: Sequence[Row]):
     """The figure: both protocols side by side, and two figures of others among them where the folds are theirs."""
     ours, leaky, others = COMPARED
@@ -207,8 +186,8 @@ def _bar(kind: str, summary: dict) -> tuple:
 def _main_table(rows: Sequence[Row], seconds: dict[str, float]) -> str:
     header = [
         "system", "data", "parameters", "UA %, unseen speakers", "95 % interval of UA", "WA %, unseen speakers",
-        "F1 %, unseen speakers", "WA %, random clips (leaky)", "UA %, random clips (leaky)", "minutes per fold",
-        "clips/s",
+        "F1 %, unseen speakers", "ECE %, unseen speakers", "WA %, random clips (leaky)", "UA %, random clips (leaky)",
+        "minutes per fold", "clips/s",
     ]  # fmt: skip
     lines = []
     for row in rows:
@@ -219,12 +198,13 @@ def _main_table(rows: Sequence[Row], seconds: dict[str, float]) -> str:
             _size(row.any["parameters"]),
             *(_figure(row.unseen, "unweighted_accuracy", remark=True), _interval(row.unseen)),
             *(_figure(row.unseen, name) for name in ("accuracy", "macro_f1")),
+            f"{100 * row.unseen['expected_calibration_error']:.1f}" if row.unseen else NOT_KNOWN,
             _figure(row.random, "accuracy", remark=True),
             _figure(row.random, "unweighted_accuracy"),
             NOT_KNOWN if minutes is None else f"{minutes:.1f}",
             f"{1 / seconds[row.system]:.0f}" if row.system in seconds else NOT_KNOWN,
         ])  # fmt: skip
-    return _table(header, lines, text=(0, 1))
+    return table(header, lines, text=(0, 1))
 
 
 def _notes(rows: Sequence[Row], seconds: dict[str, float]) -> str:
@@ -233,6 +213,7 @@ def _notes(rows: Sequence[Row], seconds: dict[str, float]) -> str:
     notes = [
         *(f"Protocol: {words}." for words in protocols),
         "UA, unweighted accuracy: mean recall over the classes; WA: share of clips that are right; F1: macro.",
+        "ECE, expected calibration error: by how much score and accuracy differ, of all folds' clips together.",
         "Mean ± standard deviation over folds; the interval is a bootstrap over the test speakers, of the UA of all "
         "folds' clips together.",
         "Minutes: from the sound files to the tested checkpoint; on " + "; ".join(hardware) + ".",
@@ -257,7 +238,7 @@ def _published_table() -> str:
          p.source]
         for p in PUBLISHED
     ]  # fmt: skip
-    return _table(header, lines, text=(0, 5, 6))
+    return table(header, lines, text=(0, 5, 6))
 
 
 def _fold_table(rows: Sequence[Row]) -> str:
@@ -279,13 +260,7 @@ def _fold_table(rows: Sequence[Row]) -> str:
             )
         words = "random clips (leaky)" if protocol in LEAKY_PROTOCOLS else f"unseen speakers ({protocol})"
         lines.append([system, words, *cells])
-    return "UA / WA / F1, %:\n\n" + _table(["system", "protocol", *(f"fold {n}" for n in folds)], lines, text=(0, 1))
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]], text: Sequence[int]) -> str:
-    """Markdown; the columns `text` are text, the others figures."""
-    rule = ["---" if column in text else "---:" for column in range(len(header))]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+    return "UA / WA / F1, %:\n\n" + table(["system", "protocol", *(f"fold {n}" for n in folds)], lines, text=(0, 1))
 
 
 def _figure(summary: dict | None, name: str, remark: bool = False) -> str:

@@ -15,11 +15,11 @@ from transformers import HfArgumentParser, TrainingArguments
 from .errors import DatasetError, ModelError
 from .plots import confusion_matrix_figure, save_figure
 from .results import completeness, fold_numbers, format_summary, read_folds, read_record, summarize, write_json
-from .settings import LEFT_OUT, different_settings, settings_of
+from .settings import LEFT_OUT, different_settings, portable, settings_of
 from .splits import describe
 from .training.arguments import DataArguments, parse_arguments
-
-STATE_FILE = "trainer_state.json"  # what the Trainer writes last into a checkpoint: without it one is half written
+from .training.checkpoint import trainer_checkpoints
+from .training.folds import settle_protocol
 
 
 @dataclass
@@ -71,6 +71,15 @@ def cross_validate(options: CrossValidationArguments, rest: Sequence[str]) -> di
     """
     groups = parse_arguments(list(rest))
     data_args = next(group for group in groups if isinstance(group, DataArguments))
+    if next(group for group in groups if isinstance(group, TrainingArguments)).push_to_hub:
+        raise ModelError(
+            "push_to_hub publishes one checkpoint, and cross-validation makes one per fold: leave it out, and push "
+            "one with finetune/push_to_hub.py."
+        )
+    settled = settle_protocol(data_args)
+    if settled != data_args:  # the folds are those of what comes nearest to the protocol on this data set
+        rest = [*rest, "--protocol", settled.protocol, "--num_folds", str(settled.num_folds)]
+        groups, data_args = parse_arguments(list(rest)), settled
     protocol = data_args.protocol
     words = describe(protocol, data_args.num_folds)
     numbers = fold_numbers(protocol, data_args.num_folds, options.folds)
@@ -157,15 +166,7 @@ def _run_fold(options: CrossValidationArguments, rest: list[str], results: Path,
 
 def _command(options: CrossValidationArguments, rest: list[str], protocol: str) -> str:
     """What to type for this system and protocol, without the places of this machine."""
-    config, *rest = rest
-    config = f"configs/{Path(config).name}" if Path(config).is_absolute() else config
-    words: list[str] = []
-    leave_out = False
-    for word in rest:
-        if word.startswith("--"):
-            leave_out = word.removeprefix("--").partition("=")[0] in (*LEFT_OUT, "protocol")
-        if not leave_out:
-            words.append(Path(word).name if Path(word).is_absolute() else word)
+    config, *words = portable(rest, (*LEFT_OUT, "protocol"))
     name = ["--name", options.name] if options.name != Path(config).stem else []
     return " ".join(["python finetune/cross_validate.py", config, "--protocol", protocol, *name, *words])
 
@@ -175,23 +176,19 @@ def _prepare_run(run: Path, settings: dict, overwrite: bool) -> Path | None:
     note = run / "settings.json"
     same = note.is_file() and not different_settings(json.loads(note.read_text(encoding="utf-8")), settings)
     if _is_main_process():
-        for checkpoint in _checkpoints(run):
-            if overwrite or not same or not (checkpoint / STATE_FILE).is_file():
+        usable = [] if overwrite or not same else trainer_checkpoints(run)
+        for checkpoint in trainer_checkpoints(run, whole=False):
+            if checkpoint not in usable:
                 shutil.rmtree(checkpoint)
         write_json(note, settings)
-    whole = _checkpoints(run)
+    whole = trainer_checkpoints(run)
     return whole[-1] if whole else None
-
-
-def _checkpoints(run: Path) -> list[Path]:
-    """By their step."""
-    return sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def _tidy(run: Path, options: CrossValidationArguments) -> None:
     """Disk: six folds of a transformer and its optimizer are gigabytes."""
     if not options.keep_checkpoints:
-        for checkpoint in _checkpoints(run):
+        for checkpoint in trainer_checkpoints(run, whole=False):
             shutil.rmtree(checkpoint)
     if not options.keep_models:
         for weights in run.glob("*.safetensors"):

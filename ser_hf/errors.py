@@ -20,6 +20,10 @@ class ModelError(SerError):
     """A checkpoint or a configuration that cannot be loaded or does not fit."""
 
 
+class HubError(SerError):
+    """What the Hub asks for and does not get: a token, the right to write, a valid name, a network."""
+
+
 def exit_code(job: Callable[[], object]) -> int:
     """Runs a program: 0 when it is done, 1 and the message without a traceback where a person's mistake stopped it."""
     try:

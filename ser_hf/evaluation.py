@@ -3,8 +3,8 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import datasets
@@ -12,12 +12,15 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
+from .calibration import calibration_figures
 from .classifier import EmotionClassifier
 from .errors import DatasetError, SerError
 from .training.metrics import emotion_metrics, per_class
 
 CSV_COLUMNS = ("file", "speaker", "label", "predicted")  # and then a score for every class
 GROUPINGS = ("gender", "intensity", "statement")  # what errors are counted by, where a corpus has the column
+VALUES_SHOWN = 30  # speakers, or statements, in a report: those with the most errors
+UNKNOWN = "unknown"  # the speaker of every clip where a data set names none
 MISTAKES_SHOWN = 10  # of the worst mistakes, and of the pairs of emotions, in a report
 
 
@@ -61,6 +64,22 @@ class Evaluation:
             "confusion_matrix": matrix.tolist(),
             "left_out": [list(item) for item in self.left_out],
         }
+
+    def calibration(self, threshold: float) -> dict:
+        """How far the scores can be believed, as `calibration_figures` returns it.
+
+        Args:
+            threshold: the score below which an answer counts as uncertain; 0: none does.
+        """
+        confidence = np.take_along_axis(self.scores, self.predictions[:, None], axis=1)[:, 0]
+        return calibration_figures(confidence, self.predictions == self.references, threshold)
+
+    def among(self, labels: Sequence[str]) -> "Evaluation":
+        """What the model says where it may answer these classes alone: the scores of the others are taken away."""
+        allowed = np.isin(self.labels, list(labels))
+        scores = np.where(allowed, self.scores, 0.0)
+        scores /= np.maximum(scores.sum(-1, keepdims=True), np.finfo(float).tiny)
+        return replace(self, scores=scores, predicted=np.where(allowed, self.scores, -1.0).argmax(-1))
 
     def breakdown(self) -> dict:
         """Where the errors are: by pair of emotions, by speaker and by each of `groups`, and the worst of them.
@@ -151,13 +170,20 @@ class Evaluation:
 
 
 def evaluate_classifier(
-    classifier: EmotionClassifier, dataset: datasets.Dataset, rows: Sequence[int] | None = None, batch_size: int = 16
+    classifier: EmotionClassifier,
+    dataset: datasets.Dataset,
+    rows: Sequence[int] | None = None,
+    batch_size: int = 16,
+    sources: Iterable | None = None,
+    description: str = "Predicting",
 ) -> Evaluation:
     """Predicts every clip from its file, exactly as the command line and the demo do.
 
     Args:
         dataset: a corpus with the common columns; its class names must be among the classifier's.
         rows: which clips; all by default.
+        sources: what is heard in place of the clips' files, one for each, such as (array, rate).
+        description: for the progress bar.
 
     Raises:
         DatasetError: a class that the model does not know, or no clip that can be used.
@@ -169,17 +195,18 @@ def evaluate_classifier(
     if unknown:
         raise DatasetError(
             f"The data set has clips of {', '.join(unknown)}, which the model does not know: it knows "
-            f"{', '.join(classifier.labels)}. Leave those clips out, or train a model with these classes."
+            f"{', '.join(classifier.labels)}. Leave those clips out (finetune/evaluate.py --common_emotions), or "
+            "train a model with these classes."
         )
     number = {name: position for position, name in enumerate(classifier.labels)}
     labels = list(clips["label"])
-    speakers = clips["speaker"] if "speaker" in clips.column_names else ["unknown"] * len(clips)
+    speakers = clips["speaker"] if "speaker" in clips.column_names else [UNKNOWN] * len(clips)
     file_names = clips["file"] if "file" in clips.column_names else [audio["path"] for audio in clips["audio"]]
     columns = {name: clips[name] for name in GROUPINGS if name in clips.column_names}
     groups: dict[str, list[str]] = {name: [] for name in columns}
     files, said_by, references, scores, left_out = [], [], [], [], []
-    results = classifier.stream(clips["audio"], batch_size=batch_size)
-    for position, (_, result) in enumerate(tqdm(results, total=len(clips), desc="Predicting", unit="clip")):
+    results = classifier.stream(clips["audio"] if sources is None else sources, batch_size=batch_size)
+    for position, (_, result) in enumerate(tqdm(results, total=len(clips), desc=description, unit="clip")):
         if isinstance(result, SerError):
             left_out.append((file_names[position], str(result)))
             continue
@@ -199,8 +226,11 @@ def evaluate_classifier(
 def format_report(figures: dict, protocol: str) -> str:
     """The figures as text: never without the protocol that they were measured under."""
     speakers = figures["speakers"]
+    of_whom = (
+        f"of {len(speakers)} speakers ({', '.join(speakers)})" if speakers != [UNKNOWN] else "of unknown speakers"
+    )
     lines = [
-        f"{protocol}: {figures['clips']} clips of {len(speakers)} speakers ({', '.join(speakers)})",
+        f"{protocol}: {figures['clips']} clips {of_whom}",
         f"UA {100 * figures['unweighted_accuracy']:.2f} %   WA {100 * figures['accuracy']:.2f} %   "
         f"macro F1 {100 * figures['macro_f1']:.2f} %   weighted F1 {100 * figures['weighted_f1']:.2f} %",
         "",
@@ -233,9 +263,13 @@ def format_breakdown(breakdown: dict, folder: str = "") -> str:
     for grouping, table in breakdown["by"].items():
         width = max(map(len, table)) + 2
         lines += ["", f"Errors by {grouping}", f"{'':<{width}}{'errors':>8}{'clips':>8}{'WA %':>8}{'UA %':>8}"]
-        for value, row in table.items():
+        worst = sorted(table, key=lambda value: -table[value]["errors"])[:VALUES_SHOWN]
+        for value in (value for value in table if value in worst):
+            row = table[value]
             accuracies = f"{100 * row['accuracy']:>8.1f}{100 * row['unweighted_accuracy']:>8.1f}"
             lines.append(f"{value:<{width}}{row['errors']:>8}{row['clips']:>8}{accuracies}")
+        if len(table) > len(worst):
+            lines.append(f"and {len(table) - len(worst)} more with no more errors than these")
     place = f", in {folder}" if folder else ""
     lines += ["", f"The worst mistakes: wrong and sure of it{place}"]
     for row in mistakes:
@@ -267,6 +301,25 @@ def rows_of_speakers(dataset: datasets.Dataset, speakers: Sequence[str]) -> list
         )
     wanted = {known[_bare(name)] for name in speakers}
     return [row for row, speaker in enumerate(dataset["speaker"]) if speaker in wanted]
+
+
+def rows_of_classes(
+    dataset: datasets.Dataset, rows: Sequence[int], classes: Sequence[str]
+) -> tuple[list[int], list[str]]:
+    """Those of the rows whose class is among `classes`, and the names of the classes that occur and are not.
+
+    Raises:
+        DatasetError: no row is left.
+    """
+    names, labels = dataset.features["label"].names, list(dataset["label"])
+    occurring = {names[labels[row]] for row in rows}
+    kept = [row for row in rows if names[labels[row]] in classes]
+    if not kept:
+        raise DatasetError(
+            f"The data set and the model have no emotion in common: {', '.join(sorted(occurring)) or 'none'} here, "
+            f"the model knows {', '.join(classes)}."
+        )
+    return kept, sorted(occurring - set(classes))
 
 
 def _bare(speaker: str) -> str:

@@ -442,3 +442,39 @@ def _bare(axes: Axes, grid: str) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def reliability_figure(bins: list[dict], title: str) -> Figure:
+    """Accuracy by score, against the diagonal that calibrated scores lie on; below it, how many clips have the score.
+
+    Args:
+        bins: as `ser_hf.calibration.reliability_bins` returns them.
+    """
+    figure = Figure(figsize=(4.6, 5.2))
+    upper, lower = figure.subplots(
+        2,
+        sharex=True,
+        height_ratios=[3, 1],
+        gridspec_kw={"left": 0.15, "right": 0.97, "top": 0.91, "bottom": 0.1, "hspace": 0.08},
+    )
+    edges, widths = [row["low"] for row in bins], [row["high"] - row["low"] for row in bins]
+    bar = {"align": "edge", "edgecolor": "white", "linewidth": 0.6}
+    upper.bar(edges, [row["accuracy"] for row in bins], widths, color=EMOTION_COLORS["sad"], **bar)
+    upper.plot(
+        [row["confidence"] for row in bins], [row["accuracy"] for row in bins], linestyle="none", marker="o",
+        markersize=4, color="black", label="mean score and accuracy",
+    )  # fmt: skip
+    upper.plot((0, 1), (0, 1), color="black", linewidth=0.9, linestyle=":", label="calibrated")
+    lower.bar(edges, [row["clips"] for row in bins], widths, color=MID_GRAY, **bar)
+    upper.set_ylim(0, 1)
+    upper.set_ylabel("accuracy")
+    upper.set_title(title, fontsize=11)
+    upper.legend(frameon=False, fontsize=9, loc="upper left")
+    lower.set_xlim(0, 1)
+    lower.set_xlabel("score of the answer")
+    lower.set_ylabel("clips")
+    lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    for axes in (upper, lower):
+        _bare(axes, "y")
+    upper.tick_params(labelbottom=False)
+    return figure

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import bootstrap
 from sklearn.metrics import confusion_matrix
 
+from .calibration import BINS
 from .errors import DatasetError
 from .evaluation import Evaluation
 from .settings import different_settings
@@ -218,6 +219,7 @@ def summarize(folds: Sequence[FoldResult]) -> dict:
             for name in FIGURES
         },
         "pooled": {name: figures[name] for name in FIGURES},
+        "expected_calibration_error": pooled.calibration(threshold=0.0)["expected_calibration_error"],
         "interval": {
             "of": "unweighted_accuracy of the pooled clips, bootstrap over speakers",
             "confidence": CONFIDENCE,
@@ -257,6 +259,8 @@ def format_summary(summary: dict) -> str:
         if bounds
         else f"UA has no interval: {speakers} speaker says nothing of others"
     )
+    error = 100 * summary["expected_calibration_error"]
+    lines.append(f"Expected calibration error of the pooled clips (ECE, {BINS} bins): {error:.2f} %")
     return "\n".join([*lines, "", *_matrix_lines(summary)])
 
 

@@ -46,9 +46,28 @@ def different_settings(stored: dict, current: dict) -> str:
     changed = []
     for name in sorted(set(stored) | set(current)):
         before, now = (side.get(name, default_settings().get(name)) for side in (stored, current))
+        if name == "dataset":  # older records hold a name, not a list of them
+            before, now = ([value] if isinstance(value, str) else value for value in (before, now))
         if before != now:
             changed.append(f"{name}: {before}, now {now}")
     return "; ".join(changed)
+
+
+def portable(words: Sequence[str], left_out: Sequence[str] = LEFT_OUT) -> list[str]:
+    """CONFIG.yaml and options of a command → the same without the places of this machine.
+
+    Args:
+        left_out: options that go, with their values.
+    """
+    config, *rest = words
+    kept = [f"configs/{Path(config).name}" if Path(config).is_absolute() else config]
+    leave_out = False
+    for word in rest:
+        if word.startswith("--"):
+            leave_out = word.removeprefix("--").partition("=")[0] in left_out
+        if not leave_out:
+            kept.append(_without_place(word))
+    return kept
 
 
 def _values(group) -> dict:
@@ -58,4 +77,6 @@ def _values(group) -> dict:
 
 def _without_place(value):
     """The last part of an absolute path: which encoder it was, not where it lay."""
+    if isinstance(value, list):
+        return [_without_place(item) for item in value]
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

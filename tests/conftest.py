@@ -76,6 +76,17 @@ def spoken(sentence: str, voice: str = "en", pitch: int = 50, speed: int = 160) 
     return (0.2 * tone * np.abs(np.sin(2 * np.pi * speed / 60 * time))).astype(np.float32)
 
 
+def write_clip(
+    path: Path, sound: int | None = None, seconds: float = 0.25, rate: int = SAMPLING_RATE, kind: str | None = None
+) -> Path:
+    """A short noise; each path has its own, unless `sound` names one. `kind`: "MP3" …, whatever the suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = sound if sound is not None else int.from_bytes(str(path).encode(), "little")
+    noise = np.random.default_rng(seed).integers(-16_000, 16_000, round(seconds * rate), dtype=np.int16)
+    soundfile.write(path, noise, rate, format=kind)
+    return path
+
+
 @pytest.fixture(scope="session")
 def speech_file(speech, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("speech") / "clip.wav"
@@ -126,3 +137,53 @@ def corpus_dir(tmp_path_factory) -> Path:
                 name = f"03-01-{emotion:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
                 soundfile.write(folder / name, clip, SAMPLING_RATE)
     return root
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub on localhost that this process and the programs it starts know as the Hub, logged in as `someone`."""
+    from hub.hub_server import serve
+    from huggingface_hub import constants
+
+    state, server = serve()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    for name, value in {"ENDPOINT": endpoint, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+        monkeypatch.setattr(constants, name, value)
+    environment = {
+        "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_someone",
+        "HF_HOME": str(tmp_path / "hf_home"),
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    state.stop = server.shutdown
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def published_files(tmp_path_factory) -> Path:
+    """A tiny random checkpoint with everything that a training run leaves beside it."""
+    import torch
+
+    from ser_hf.classifier import EMBEDDED
+    from ser_hf.reference import write_reference_scores
+    from ser_hf.training.checkpoint import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    folder.mkdir()
+    torch.manual_seed(0)
+    labels = dict(enumerate(EMOTIONS))
+    config = SerConfig(
+        encoder_config=tiny_encoder_config("whisper"), id2label=labels, label2id={n: i for i, n in labels.items()}
+    )
+    model, extractor = SerForAudioClassification(config).eval(), SerFeatureExtractor()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("classifier.weight"):
+                weight.mul_(60)  # so that clips differ in their scores, as a trained model's do
+    save_checkpoint(model, extractor, folder)
+    write_reference_scores(folder, model, extractor)
+    for name in ("README.md", "metrics.json", "curves.png", "confusion_matrix.png", "classification_report.txt"):
+        shutil.copyfile(EMBEDDED / name, folder / name)
+    return folder

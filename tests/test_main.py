@@ -35,14 +35,23 @@ def test_json_prints_an_object_for_each_file_and_a_bad_one_does_not_stop_the_res
     code = main(["predict", str(speech_file), bad_file, str(speech_file), "--json", "--model", checkpoint])
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == 1
-    assert [set(record) for record in records] == [
-        {"file", "label", "score", "scores", "duration"},
-        {"file", "error"},
-        {"file", "label", "score", "scores", "duration"},
-    ]
+    answer = ["file", "label", "score", "scores", "uncertain", "duration"]
+    assert [list(record) for record in records] == [answer, ["file", "error"], answer]
     assert records[0]["file"] == str(speech_file)
     assert sum(records[0]["scores"].values()) == pytest.approx(1, abs=1e-5)
     assert records[1]["file"] == bad_file and "empty" in records[1]["error"]
+
+
+def test_an_answer_below_the_threshold_of_the_model_is_not_sure(tiny_model, speech_file, tmp_path, capsys):
+    save_checkpoint(*tiny_model("whisper", uncertainty_threshold=1.0), tmp_path / "model")
+    command = [str(speech_file), "--model", str(tmp_path / "model")]
+    assert main(["predict", *command]) == main(["predict", *command, "--json"]) == 0
+    said, record = capsys.readouterr().out.splitlines()
+    record = json.loads(record)
+    assert record["uncertain"] is True
+    assert said == f"{speech_file}: not sure ({record['label']} {record['score']:.2f})"
+    assert main(["timeline", *command, "--window", "1"]) == 0
+    assert "s  not sure (" in capsys.readouterr().out
 
 
 def test_a_bad_file_is_a_message_and_exit_code_1(checkpoint, bad_file, capsys):
@@ -64,4 +73,5 @@ def test_timeline_prints_segments_and_writes_csv(checkpoint, speech_file, tmp_pa
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(printed) > 1
-    assert {"start", "end", "label", "score", "calm"} <= set(rows[0])
+    assert {"start", "end", "label", "score", "uncertain", "calm"} <= set(rows[0])
+    assert {row["uncertain"] for row in rows if row["label"]} == {"false"}

@@ -16,6 +16,7 @@ from ser_hf.plots import (
     emotion_color,
     figure_svg,
     learning_curves,
+    reliability_figure,
     save_figure,
     sound_figure,
 )
@@ -169,6 +170,18 @@ def test_a_confusion_matrix_has_the_classes_in_order_and_counts_and_shares_of_th
     assert not shares[1].any()  # a class without clips
     texts = [text.get_text() for text in axes.texts]
     assert texts[:4] == ["3", "75 %", "1", "25 %"]
+
+
+def test_the_reliability_diagram_has_a_bar_for_each_bin_as_high_as_its_accuracy():
+    bins = [
+        {"low": 0.4, "high": 0.5, "clips": 3, "confidence": 0.45, "accuracy": 1 / 3},
+        {"low": 0.9, "high": 1.0, "clips": 8, "confidence": 0.97, "accuracy": 0.75},
+    ]
+    upper, lower = reliability_figure(bins, "RAVDESS, fold 1").axes
+    assert [bar.get_height() for bar in upper.patches] == pytest.approx([1 / 3, 0.75])
+    assert [bar.get_x() for bar in upper.patches] == [bar.get_x() for bar in lower.patches] == [0.4, 0.9]
+    assert [bar.get_height() for bar in lower.patches] == [3, 8]
+    assert upper.get_title() == "RAVDESS, fold 1"
 
 
 def test_saving_makes_the_folder_and_a_picture(tmp_path):

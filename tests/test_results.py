@@ -120,12 +120,14 @@ def test_the_summary_comes_from_the_clips(tmp_path):
     assert summary["confusion_matrix"] == [[6, 0, 0], [0, 6, 0], [0, 2, 4]]
     assert summary["pooled"]["accuracy"] == pytest.approx(16 / 18)
     assert summary["clips"] == 18 and len(summary["speakers"]) == 6
+    assert summary["expected_calibration_error"] == pytest.approx(2 / 18)  # scores are 1, and two clips are wrong
     assert summary["missing_folds"] == [] and completeness(summary) == "3 folds"
     low, high = summary["interval"]["bounds"]
     assert low <= summary["pooled"]["unweighted_accuracy"] <= high
     report = format_summary(summary)
     assert report.startswith("tiny: unseen speakers, 3 folds over speakers; 3 folds\n")
     assert "95 % interval over 6 speakers" in report and "88.89" in report
+    assert "(ECE, 15 bins): 11.11 %" in report
 
 
 def test_a_fold_that_is_missing_is_called_missing(tmp_path):

@@ -18,11 +18,11 @@ TEXT_COLUMNS = ("gender", "intensity", "statement", "channel", "language")  # ta
 
 
 def choose_columns(columns: Sequence[str], source: str, **wanted: str | None) -> dict[str, str | None]:
-    """ "audio", "label" and "speaker" → the column that is asked for, else the one with a usual name.
+    """Of "audio", "label" and "speaker" those wanted → the column that is asked for, else the one with a usual name.
 
     Args:
         source: the table's name, for messages.
-        wanted: audio, label and speaker: a column's name, or None.
+        wanted: audio, label, speaker: a column's name, or None.
 
     Raises:
         DatasetError: no such column, or none for the sound or the label; the message lists the columns.
@@ -30,8 +30,8 @@ def choose_columns(columns: Sequence[str], source: str, **wanted: str | None) ->
     by_name = {column.casefold().strip(): column for column in reversed(columns)}
     there = ", ".join(columns) or "none"
     chosen: dict[str, str | None] = {}
-    for role, usual in USUAL.items():
-        asked = wanted[role]
+    for role, asked in wanted.items():
+        usual = USUAL[role]
         if asked is not None and asked not in columns:
             raise DatasetError(f"{source} has no column {asked!r} (--{role}_column); its columns are: {there}.")
         chosen[role] = asked or next((by_name[name] for name in usual if name in by_name), None)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Dataset, IterableDataset, Value
 from datasets.fingerprint import Hasher
 from huggingface_hub.errors import HfHubHTTPError
@@ -56,24 +58,34 @@ def load(
     Raises:
         DatasetError: no such data set, configuration, split or column, no network, or no usable clip.
     """
+    dataset, columns = open_rows(
+        name, dataset_config, dataset_split, streaming,
+        audio=audio_column, label=label_column, speaker=speaker_column,
+    )  # fmt: skip
+    return _to_corpus(Path(name).name, dataset, columns, label_map, verify)
+
+
+def open_rows(
+    name: str, config: str | None, split: str | None, streaming: bool, **wanted: str | None
+) -> tuple[Dataset, dict[str, str | None]]:
+    """All rows with the columns that are wanted (as for `choose_columns`), undecoded; and which column holds what.
+
+    Raises:
+        DatasetError: no such data set, configuration, split or column, or no network.
+    """
     try:
-        dataset, columns = _open(
-            name, dataset_config, dataset_split, streaming,
-            audio=audio_column, label=label_column, speaker=speaker_column,
-        )  # fmt: skip
+        return _open(name, config, split, streaming, **wanted)
     except (OSError, ValueError, TypeError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DatasetError(
             f"{name} is no folder, no table and no data set that can be loaded from the Hub ({reason:.300}). Give the "
             "name owner/data set, or the path of a folder or of a CSV, TSV or JSON Lines file."
         ) from error
-    return _to_corpus(Path(name).name, dataset, columns, label_map, verify)
 
 
 def _open(
     name: str, config: str | None, split: str | None, streaming: bool, **wanted: str | None
 ) -> tuple[Dataset, dict[str, str | None]]:
-    """All rows of the splits, with the columns that matter, the sounds undecoded; and which column holds what."""
     loaded = datasets.load_dataset(name, config, split=split, streaming=streaming)
     parts = list(loaded.values()) if isinstance(loaded, dict) else [loaded]
     features = parts[0].features or parts[0].take(1)._resolve_features().features
@@ -120,7 +132,7 @@ def _to_corpus(
 ) -> Corpus:
     sounds = dataset[columns["audio"]]
     left_out: list[tuple[str, str]] = []
-    files = _file_names(dataset, columns["audio"])
+    files = file_names(dataset, columns["audio"])
     rows = zip(range(len(dataset)), _in_words(dataset, columns), strict=True)
     named, remarks = named_emotions(rows, label_map, left_out)
     named, more = with_speakers(named, [Path(files[row]) for row, _ in named], left_out)
@@ -170,9 +182,18 @@ def _in_words(dataset: Dataset, columns: dict[str, str | None]) -> Iterator[Clip
         yield clip_of(row, columns)
 
 
-def _file_names(dataset: Dataset, audio_column: str) -> list[str]:
+def file_names(dataset: Dataset, audio_column: str) -> list[str]:
     """What each clip is called: its file's name if all have one of their own, else with the number of its row."""
-    paths = [Path((audio or {}).get("path") or "").name for audio in dataset[audio_column]]
+    paths = [Path(path or "").name for path in _stored_column(dataset, audio_column, "path").to_pylist()]
     if all(paths) and len(set(paths)) == len(paths):
         return paths
     return [f"{row}/{path}" if path else f"{row}" for row, path in enumerate(paths)]
+
+
+def sound_sizes(dataset: Dataset, audio_column: str) -> list[int | None]:
+    """Bytes of each clip, None where it is a file beside the table. No sound is read for it."""
+    return pc.binary_length(_stored_column(dataset, audio_column, "bytes")).to_pylist()
+
+
+def _stored_column(dataset: Dataset, audio_column: str, part: str) -> pa.ChunkedArray:
+    return pc.struct_field(dataset.data.column(audio_column), part)

@@ -129,9 +129,9 @@ def walk(root: Path, deepest: int = _DEEPEST) -> Iterator[tuple[Path, list[str],
         subfolders[:] = [] if is_deepest else [n for n in visible if (path / n).resolve() not in entered]
 
 
-def walk_sounds(root: Path) -> Iterator[Path]:
+def walk_sounds(root: Path, deepest: int = _DEEPEST) -> Iterator[Path]:
     """All files with the suffix of a sound."""
-    for _, _, files in walk(root):
+    for _, _, files in walk(root, deepest):
         yield from (file for file in files if suffix(file) in SOUND_SUFFIXES)
 
 

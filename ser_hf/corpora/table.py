@@ -40,7 +40,7 @@ def load(
         DatasetError: the table cannot be read, a column is missing, or no clip can be used.
     """
     table = Path(path).expanduser().absolute()
-    rows = list(_read(table))
+    rows = list(read_rows(table))
     if not rows:
         raise DatasetError(f"The table {table} has no rows: a line with the names of the columns and one per clip.")
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -50,7 +50,7 @@ def load(
     clips: dict[Path, Clip] = {}
     for number, row in enumerate(rows, 1):
         written = text(row.get(columns["audio"]))
-        file = _find(written, folders)
+        file = find_file(written, folders)
         if file is None:
             left_out.append((Path(written or f"row {number}"), "does not exist" if written else "names no file"))
         elif file in clips:
@@ -70,7 +70,7 @@ def load(
     return make_corpus(table.stem, recordings, folders, classes_of(named), left_out, warnings=[*remarks, *more])
 
 
-def _read(table: Path) -> Iterator[dict]:
+def read_rows(table: Path) -> Iterator[dict]:
     """A dict per row."""
     try:
         content = table.read_text(encoding="utf-8-sig")
@@ -104,7 +104,7 @@ def _json_lines(table: Path, content: str) -> Iterator[dict]:
         yield row
 
 
-def _find(written: str, folders: list[Path]) -> Path | None:
+def find_file(written: str, folders: list[Path]) -> Path | None:
     """The file that a cell names, absolute or in one of the folders; a Windows path is understood everywhere."""
     for spelling in (written, written.replace("\\", "/")) if written else ():
         for folder in folders:

@@ -1,1 +1,1 @@
-"""The pages of the Gradio demo: `page.py` puts them together, `analyse.py` is the one for a single clip."""
+"""The pages of the Gradio demo, one module each; `page.py` puts them together and serves them."""

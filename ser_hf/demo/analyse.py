@@ -1,18 +1,16 @@
 """The page for one clip: upload or record, see the emotion, how sure the model is, and which moments decided it."""
 
-import logging
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 
-from ser_hf.__main__ import as_record
 from ser_hf.audio import SAMPLING_RATE, load_audio
-from ser_hf.classifier import EmotionClassifier, Prediction
-from ser_hf.errors import SerError
+from ser_hf.classifier import EmotionClassifier
 from ser_hf.plots import figure_svg, sound_figure
 
 from . import markup
+from .checkpoints import Checkpoints, short_name
+from .uploads import explain, open_upload
 
 EXAMPLES_FOLDER = Path(__file__).parent / "examples"  # made by make_examples.py: synthetic voices
 EXAMPLES = {
@@ -26,25 +24,25 @@ ATTENTION_CAPTION = (
     "weighed. The faint ends are silence that was left out. Below, the log-mel spectrogram."
 )
 PLAIN_CAPTION = "The waveform, its silent ends faint, and the log-mel spectrogram."
+NO_OTHER = "no other model"
 
-logger = logging.getLogger(__name__)
 
-
-def analyse_page(classifier: EmotionClassifier) -> None:
+def analyse_page(checkpoints: Checkpoints) -> None:
     """Adds the components and events of this page to the Blocks around it."""
     # Served from where they lie: as copies in the cache, the examples would be deleted together with the uploads.
     gr.set_static_paths(EXAMPLES_FOLDER)
     with gr.Row(equal_height=False, elem_id="analyse"):
         with gr.Column(scale=2, min_width=320):
+            # The player's own upload takes what the browser calls audio and turns the rest away before the server can
+            # say why (WebM and MP4 are video to it), so files come in through a box that takes everything.
+            upload = gr.File(label="A clip: WAV, MP3, OGG, FLAC, M4A, WebM …", height=110, elem_id="upload")
             sound = gr.Audio(
-                label="Speech",
-                sources=["upload", "microphone"],
+                label="The clip: record, play, trim",
+                sources=["microphone"],
                 type="filepath",  # as it came: Gradio would need the ffmpeg program to convert it
                 buttons=[],  # its share button sends recordings elsewhere
                 elem_id="speech",
             )
-            # The box above takes what the browser calls audio; WebM and MP4 files are video to it, whatever they hold.
-            other = gr.UploadButton("Upload WebM, MP4 or any other file", size="sm", elem_id="other")
             gr.Examples(
                 [[str(path)] for path in EXAMPLES.values()],
                 inputs=[sound],
@@ -52,74 +50,59 @@ def analyse_page(classifier: EmotionClassifier) -> None:
                 label="Examples, spoken by a computer",
                 elem_id="examples",
             )
+            compare = gr.Dropdown(
+                [NO_OTHER, *checkpoints.names],
+                value=NO_OTHER,
+                label="Beside it, the answer of",
+                info="A name of the list, a folder or a Hub name." if checkpoints.any_name else None,
+                allow_custom_value=checkpoints.any_name,
+                elem_id="compare",
+            )
         with gr.Column(scale=3, min_width=320):
             answer = gr.HTML(markup.hint(HINT), apply_default_css=False, elem_id="answer")
-            probabilities = gr.HTML(visible=False, apply_default_css=False, elem_id="probabilities")
-            figure = gr.HTML(visible=False, apply_default_css=False, elem_id="sound")
-    other.upload(lambda path: path, other, sound, api_visibility="private", show_progress="hidden")
 
-    def show(path: str | None) -> list[gr.HTML]:
-        return [gr.HTML(value, visible=bool(value)) for value in analyse(classifier, path)]
+    def show(path: str | None, other: str) -> str:
+        return analyse(checkpoints, path, None if other == NO_OTHER else other)
 
-    # One component shows progress: three spinners side by side are two too many.
-    sound.change(
+    # The box stays empty for the next file; the clip moves on to the player.
+    upload.upload(lambda path: (path, None), upload, [sound, upload], api_visibility="private", show_progress="hidden")
+    gr.on(
+        [sound.change, compare.change],
         show,
-        sound,
-        [answer, probabilities, figure],
+        [sound, compare],
+        answer,
         api_visibility="private",
         trigger_mode="always_last",
-        show_progress_on=answer,
     )
 
-    def predict(file: str) -> dict:
-        """The emotion of one clip of speech: {"file", "label", "score", "scores", "duration"}."""
-        return predict_record(classifier, file)
 
-    gr.on([], predict, sound, gr.JSON(label="prediction", visible=False), api_name="predict")
+def analyse(checkpoints: Checkpoints, path: str | None, other: str | None = None) -> str:
+    """The answer for a clip as HTML: the emotion, the probabilities and the figure; of a second model too, if named.
 
-
-def analyse(classifier: EmotionClassifier, path: str | None) -> tuple[str, str, str]:
-    """The answer, the probabilities and the figure for a clip, as HTML.
-
-    Without a clip, and where one cannot be used, the answer is a sentence that says so and the other two are empty.
+    Without a clip, and where one cannot be used, it is a sentence that says so.
     """
     if path is None:
-        return markup.hint(HINT), "", ""
+        return markup.hint(HINT)
     try:
-        prediction, waveform = _listen(classifier, path)
-        figure = sound_figure(waveform, SAMPLING_RATE, prediction.attention, prediction.bounds)
-        picture = markup.sound(
-            figure_svg(figure),
-            description=f"Waveform and spectrogram of {prediction.duration:.1f} seconds",
-            caption=PLAIN_CAPTION if prediction.attention is None else ATTENTION_CAPTION,
-        )
-        return markup.answer(prediction), markup.probabilities(prediction.scores), picture
-    except SerError as error:
-        return markup.problem(str(error)), "", ""
+        classifiers = [checkpoints.main, *([checkpoints.get(other)] if other else [])]
+        with open_upload(path) as source:
+            waveform = load_audio(source, max_seconds=min(classifier.max_seconds for classifier in classifiers))
+        parts = [_result(classifier, waveform) for classifier in classifiers]
+        if other:
+            names = [short_name(checkpoints.main.name) or "the demo's model", short_name(other)]
+            return markup.side_by_side(names, parts)
+        return parts[0]
     except Exception as error:
-        logger.exception("A clip could not be analysed")
-        sentence = f"Something went wrong here ({type(error).__name__}), not with your clip. Please try another one."
-        return markup.problem(sentence), "", ""
+        return markup.problem(explain(error))
 
 
-def predict_record(classifier: EmotionClassifier, path: str | None) -> dict:
-    """The same JSON object that the command line prints for a clip.
-
-    Raises:
-        gr.Error: with the message of the `SerError`, which Gradio hands to the caller.
-    """
-    if path is None:
-        raise gr.Error("No file was given: send one sound file.", print_exception=False)
-    try:
-        prediction, _ = _listen(classifier, path)
-    except SerError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    return as_record(Path(path).name, prediction)
-
-
-def _listen(classifier: EmotionClassifier, path: str) -> tuple[Prediction, np.ndarray]:
-    """A prediction, and the waveform (samples,) at 16 kHz that it was made from."""
-    # Bytes and a name, so that messages call the clip what its owner calls it and not where the server put it.
-    source = {"path": Path(path).name, "bytes": Path(path).read_bytes()}
-    waveform = load_audio(source, max_seconds=classifier.max_seconds)
-    return classifier.predict((waveform, SAMPLING_RATE)), waveform
+def _result(classifier: EmotionClassifier, waveform) -> str:
+    """The answer of one model; waveform (samples,) at 16 kHz."""
+    prediction = classifier.predict((waveform, SAMPLING_RATE))
+    figure = sound_figure(waveform, SAMPLING_RATE, prediction.attention, prediction.bounds)
+    picture = markup.sound(
+        figure_svg(figure),
+        description=f"Waveform and spectrogram of {prediction.duration:.1f} seconds",
+        caption=PLAIN_CAPTION if prediction.attention is None else ATTENTION_CAPTION,
+    )
+    return markup.answer(prediction) + markup.probabilities(prediction.scores) + picture

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from ser_hf import DatasetError
-from ser_hf.comparison import END, PUBLISHED, START, compare, write_between_markers
+from ser_hf.comparison import MARKERS, PUBLISHED, compare
 from ser_hf.evaluation import Evaluation
+from ser_hf.markdown import markers, write_between_markers
 from ser_hf.results import write_json
 from ser_hf.splits import EMOBOX_TEST_ACTORS, describe
 
 REPOSITORY = Path(__file__).parents[2]
+START, END = markers(MARKERS)
 LABELS = ["calm", "sad"]
 
 
@@ -63,7 +65,8 @@ def test_every_figure_of_the_table_comes_from_the_clips(results, tmp_path):
     assert good[1:4] == ["ravdess, speech", "1.5 M", f"{100 * np.mean(uas):.1f} ± {100 * np.std(uas, ddof=1):.1f}"]
     low, high = map(float, good[4].split(" to "))
     assert 0 <= low < 75 < high <= 100
-    assert good[7] == "75.0" and good[9] == "3.0" and good[10] == "–"
+    assert good[7] == "25.0"  # ECE: every score is 1, three of four are right
+    assert good[8] == "75.0" and good[10] == "3.0" and good[11] == "–"
     systems = [line.split("**")[1] for line in text.splitlines() if line.startswith("| **")]
     assert systems == ["good", "worse", "leaky"]
     assert "python finetune/cross_validate.py configs/good.yaml --protocol random" in text
@@ -79,7 +82,7 @@ def test_missing_folds_are_never_averaged_silently(results):
     assert "**Not complete**" in text and "worse, emobox: 4 of 6 folds" in text
     row = next(line for line in text.splitlines() if line.startswith("| worse | unseen"))
     assert row.count("missing") == 2
-    assert cells(text, "leaky")[3:7] == ["–"] * 4
+    assert cells(text, "leaky")[3:8] == ["–"] * 5
 
 
 def test_published_figures_stand_beside_with_protocol_and_source(results):
@@ -94,9 +97,9 @@ def test_speed_is_shown_where_it_was_measured(results, tmp_path):
     rows = [{"model": "runs/good/emobox/fold_1", "seconds": 0.02}, {"model": "HuBERT base, pipeline", "seconds": 0.5}]
     (tmp_path / "speed.json").write_text(json.dumps(rows))
     text = compare([results], speed=tmp_path / "speed.json")
-    assert cells(text, "good")[10] == "50" and cells(text, "worse")[10] == "–"
+    assert cells(text, "good")[11] == "50" and cells(text, "worse")[11] == "–"
     (tmp_path / "speed.json").write_text("{}")
-    assert cells(compare([results], speed=tmp_path / "speed.json"), "good")[10] == "–"
+    assert cells(compare([results], speed=tmp_path / "speed.json"), "good")[11] == "–"
     (tmp_path / "speed.json").write_text("[1]")
     with pytest.raises(DatasetError, match="no JSON of finetune/benchmark"):
         compare([results], speed=tmp_path / "speed.json")
@@ -105,15 +108,15 @@ def test_speed_is_shown_where_it_was_measured(results, tmp_path):
 def test_what_stands_outside_the_markers_stays(tmp_path):
     page = tmp_path / "RESULTS.md"
     page.write_text(f"# Results\n\nabove\n\n{START}\nold\n{END}\n\nbelow\n")
-    write_between_markers(page, "new")
-    write_between_markers(page, "newer")
+    write_between_markers(page, "new", MARKERS)
+    write_between_markers(page, "newer", MARKERS)
     assert page.read_text() == f"# Results\n\nabove\n\n{START}\n\nnewer\n\n{END}\n\nbelow\n"
     page.write_text("# Results\n\nabove\n")
-    write_between_markers(page, "new")
+    write_between_markers(page, "new", MARKERS)
     assert page.read_text() == f"# Results\n\nabove\n\n{START}\n\nnew\n\n{END}\n"
     page.write_text(f"{START}\n")
     with pytest.raises(DatasetError, match="without the other"):
-        write_between_markers(page, "new")
+        write_between_markers(page, "new", MARKERS)
 
 
 def test_a_changed_csv_is_found_out(results):

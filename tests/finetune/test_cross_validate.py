@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import transformers
 
+from conftest import write_clip
 from ser_hf import DatasetError, EmotionClassifier, ModelError
 from ser_hf.cross_validation import cross_validate, parse_cross_validation
 from ser_hf.evaluation import Evaluation
@@ -160,6 +161,22 @@ def test_random_clips_are_one_split_and_called_leaky_everywhere(command, capsys)
     assert "leaky" in json.loads((results / "summary.json").read_text())["protocol"]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mine: ")]
     assert lines and all("leaky" in line for line in lines)
+
+
+def test_a_folder_of_ones_own_is_cross_validated_and_every_figure_says_that_its_speakers_are_unknown(
+    command, tmp_path, capsys
+):
+    for emotion in ("happy", "sad"):
+        for number in range(6):
+            write_clip(tmp_path / "mine" / emotion / f"{number}.wav")
+    summary = run(command("--dataset", str(tmp_path / "mine"), epochs=1))
+    unknown = "speakers unknown: clips of one voice may be on both sides"
+    results = Path("results/tiny/clip")
+    for protocol in (summary["protocol"], json.loads((results / "fold_1.json").read_text())["protocol"]):
+        assert unknown in protocol
+    lines = [line for line in capsys.readouterr().out.splitlines() if "UA" in line]
+    assert lines and json.loads((results / "fold_1.json").read_text())["dataset"] == "mine"
+    assert summary["labels"] == ["happy", "sad"] and summary["missing_folds"] == []
 
 
 def test_a_checkpoint_of_other_settings_or_half_written_is_not_gone_on_from(command, capsys):

@@ -127,7 +127,7 @@ def test_the_best_settings_are_a_configuration_and_a_second_call_goes_on(command
     metrics = fine_tune(model, data, augmentation, training)
     assert metrics["validation"]["unweighted_accuracy"] == best.value
 
-    start, end = markers(MARKERS)
+    start, end = markers(MARKERS + "tiny")
     text = Path("RESULTS.md").read_text()
     assert text.startswith("# Results\n\nabove\n") and Path("study/trials.md").read_text().strip() in text
     table = text.partition(start)[2].partition(end)[0].strip()
