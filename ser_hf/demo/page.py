@@ -88,7 +88,6 @@ def launch_demo(
     mcp: bool = False,
 ) -> str:
     """Serves the page in threads of its own and returns its address; without a port, a free one is taken."""
-    logging.getLogger("ser_hf.audio").setLevel(logging.ERROR)  # its warnings name the file
     _, local_url, share_url = demo.launch(
         server_name=host,
         server_port=port,
@@ -105,4 +104,7 @@ def launch_demo(
         enable_monitoring=False,
         ssr_mode=False,  # would need Node.js
     )
+    # What these write names the file: a recording that is cut off, one deleted while a browser was asking for it.
+    for name in ("ser_hf.audio", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return (share_url or local_url).rstrip("/")

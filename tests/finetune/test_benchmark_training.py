@@ -19,7 +19,8 @@ def run(corpus_dir: Path, folder: Path, *options: str) -> subprocess.CompletedPr
         sys.executable, str(REPOSITORY / "finetune" / "benchmark_training.py"),
         str(REPOSITORY / "configs" / "whisper_base.yaml"), "--data_dir", str(corpus_dir), "--model_name_or_path",
         str(folder / "encoder"), "--num_encoder_layers", "2", "--num_frozen_layers", "2", "--protocol", "speaker",
-        "--num_folds", "3", "--clips", "8", "--epochs", "1", "--use_cpu", "true", *options,
+        "--num_folds", "3", "--validation_speakers", "1", "--clips", "8", "--epochs", "1", "--use_cpu",
+        "true", *options,
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
