@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER.parent / "ser_hf" / "demo" / "examples"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"desktop": (1440, 1000), "phone": (390, 844)}  # pixels
-LIVE_BARS = 24  # half seconds that the live page has listened when its picture is taken
+LIVE_BARS = 16  # half seconds that the live page has listened when its picture is taken
 
 
 def make_recordings(folder: Path) -> None:
@@ -37,7 +37,7 @@ def make_recordings(folder: Path) -> None:
 
 def analyse(page: Page, folder: Path) -> None:
     page.locator("#examples").get_by_text("excited").click()
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
     page.locator("#speech").get_by_label("Play", exact=True).wait_for()  # the player draws its waveform last
 
 
@@ -59,7 +59,7 @@ def timeline(page: Page, folder: Path) -> None:
 def live(page: Page, folder: Path) -> None:
     page.locator("#microphone").get_by_role("button", name="Record").click()
     bars = "[...document.querySelectorAll('#live_chart path[aria-roledescription=bar]')].map(path => path.getBBox().x)"
-    page.wait_for_function(f"new Set({bars}).size > {LIVE_BARS}", timeout=60_000)
+    page.wait_for_function(f"new Set({bars}).size > {LIVE_BARS}", timeout=300_000)
 
 
 def batch(page: Page, folder: Path) -> None:

@@ -69,6 +69,12 @@ PYAV_FORMATS = {
 SPEECH = np.float32(0.5)  # amplitude of the test sounds
 
 
+@pytest.fixture(autouse=True)
+def warnings_are_heard(caplog):
+    """A demo that was served in this process has silenced them: they name the file."""
+    caplog.set_level("WARNING", logger="ser_hf.audio")
+
+
 def sweep(rate, seconds=SECONDS, top=1_500.0):
     """(samples,) float32, a sine from 200 Hz to `top`; the same curve at any rate."""
     time = np.arange(round(seconds * rate)) / rate

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 
 from ser_hf.audio import SAMPLING_RATE, load_audio
 from ser_hf.classifier import EmotionClassifier
@@ -23,6 +24,11 @@ ATTENTION_CAPTION = (
     "What the model listened to: the redder the waveform and the higher the shade behind it, the more a moment "
     "weighed. The faint ends are silence that was left out. Below, the log-mel spectrogram."
 )
+EVEN_CAPTION = (
+    "What the model listened to: every moment weighed nearly the same, so colour and shade are even. The faint ends "
+    "are silence that was left out. Below, the log-mel spectrogram."
+)
+EVEN = 1.25  # times the mean weight: where none weighs more than this, no moment is said to have decided
 PLAIN_CAPTION = "The waveform, its silent ends faint, and the log-mel spectrogram."
 NO_OTHER = "no other model"
 
@@ -96,13 +102,20 @@ def analyse(checkpoints: Checkpoints, path: str | None, other: str | None = None
         return markup.problem(explain(error))
 
 
-def _result(classifier: EmotionClassifier, waveform) -> str:
+def _result(classifier: EmotionClassifier, waveform: np.ndarray) -> str:
     """The answer of one model; waveform (samples,) at 16 kHz."""
     prediction = classifier.predict((waveform, SAMPLING_RATE))
     figure = sound_figure(waveform, SAMPLING_RATE, prediction.attention, prediction.bounds)
     picture = markup.sound(
         figure_svg(figure),
         description=f"Waveform and spectrogram of {prediction.duration:.1f} seconds",
-        caption=PLAIN_CAPTION if prediction.attention is None else ATTENTION_CAPTION,
+        caption=_caption(prediction.attention),
     )
     return markup.answer(prediction) + markup.probabilities(prediction.scores) + picture
+
+
+def _caption(attention: np.ndarray | None) -> str:
+    """What the figure shows; attention (frames,) weights that sum to 1."""
+    if attention is None:
+        return PLAIN_CAPTION
+    return ATTENTION_CAPTION if attention.max() * len(attention) > EVEN else EVEN_CAPTION

@@ -168,7 +168,7 @@ def test_six_formats_are_answered(page, speech, tmp_path):
         assert page.locator("#answer strong").text_content() in EMOTIONS
         assert page.locator("#answer .score").first.text_content().endswith("%")
         assert page.locator("#answer .probabilities th").all_text_contents() == list(EMOTIONS)
-        page.locator("#answer svg").wait_for()
+        page.locator("#answer .sound svg").wait_for()
         clear(page)
 
 
@@ -206,7 +206,7 @@ def test_what_is_wrong_with_a_file_is_said_on_the_page_and_the_old_answer_goes(
     else:
         soundfile.write(path, np.zeros(round(content * SAMPLING_RATE)), SAMPLING_RATE)
     upload(page, speech_file)
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
     upload(page, path)
     if name == "empty.wav":  # the page itself does not send a file of 0 bytes, and says so
         page.get_by_text(re.compile("empty", re.IGNORECASE)).first.wait_for()
@@ -227,7 +227,7 @@ def test_a_file_beyond_the_limit_is_refused_with_a_sentence(page, tmp_path):
 
 def test_an_example_is_answered_also_by_a_second_model_beside_it(page, tmp_path):
     page.locator("#examples").get_by_text("flat").click()
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
     box = page.locator("#compare input")
     box.click()
     page.get_by_role("option", name="log_mel_cnn_ravdess").click()
@@ -241,14 +241,14 @@ def test_an_example_is_answered_also_by_a_second_model_beside_it(page, tmp_path)
 
 def test_cleaning_up_takes_the_uploads_and_leaves_the_examples(page, demo, speech, tmp_path):
     upload(page, write_sound(speech * 0.9, tmp_path / "mine.wav"))
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
     kept = {Path(file) for files in demo.temp_file_sets for file in files if Path(file).name == "mine.wav"}
     assert any(file.exists() for file in kept)
     delete_files_created_by_app(demo, age=None)  # what Gradio does on schedule, for files of any age
     assert not any(file.exists() for file in kept)
     clear(page)
     page.locator("#examples").get_by_text("flat").click()
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
 
 
 def test_a_timeline_is_a_chart_a_table_and_two_downloads(page, classifier, meeting):
@@ -311,7 +311,7 @@ def test_a_timeline_shows_its_progress_and_can_be_cancelled(page, classifier, sp
     before = len(batches)
     open_page(page, "Analyse")
     page.locator("#examples").get_by_text("flat").click()
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
     assert len(batches) <= before + 2  # one may have been under way
     assert sum(batches) < soundfile.info(path).duration
 
@@ -346,7 +346,7 @@ def test_the_live_page_follows_the_microphone_and_stops(page):
     stopped = bars(page, "live_chart")
     open_page(page, "Analyse")  # the server has answered something else meanwhile
     page.locator("#examples").get_by_text("flat").click()
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
     open_page(page, "Live")
     assert bars(page, "live_chart") <= stopped + 1
     microphone.get_by_role("button", name="Record").click()  # and it starts anew
@@ -387,7 +387,7 @@ def test_no_page_is_wider_than_the_window(page, speech_file, meeting, text_file,
         assert overflow(page) <= 0, name
     open_page(page, "Analyse")
     upload(page, speech_file)
-    page.locator("#answer svg").wait_for()
+    page.locator("#answer .sound svg").wait_for()
     page.locator("#compare input").click()
     page.get_by_role("option", name="log_mel_cnn_ravdess").click()
     page.locator(".result svg").nth(1).wait_for()

@@ -17,7 +17,7 @@ from ser_hf import EmotionClassifier
 from ser_hf.audio import SAMPLING_RATE
 from ser_hf.classifier import EMBEDDED, Segment
 from ser_hf.demo import about, analyse, live, markup
-from ser_hf.demo.analyse import ATTENTION_CAPTION, EXAMPLES, HINT, PLAIN_CAPTION
+from ser_hf.demo.analyse import ATTENTION_CAPTION, EVEN_CAPTION, EXAMPLES, HINT, PLAIN_CAPTION
 from ser_hf.demo.chart import MAX_BARS, NO_SPEECH, bars, colors
 from ser_hf.demo.checkpoints import Checkpoints
 from ser_hf.demo.page import build_demo
@@ -69,7 +69,25 @@ def test_two_models_answer_side_by_side_each_under_its_name(checkpoints, speech_
     answer = analyse.analyse(checkpoints, str(speech_file), "log_mel_cnn_ravdess")
     assert re.findall(r"<h3>(.*?)</h3>", answer) == ["tiny/random", "log_mel_cnn_ravdess"]
     assert answer.count("<svg") == 2
-    assert answer.count(ATTENTION_CAPTION) == answer.count(PLAIN_CAPTION) == 1  # the baseline has no attention
+    assert (
+        answer.count("What the model listened to") == answer.count(PLAIN_CAPTION) == 1
+    )  # the baseline has no weights
+
+
+@pytest.mark.parametrize(
+    ("weights", "caption"),
+    [(None, PLAIN_CAPTION), (np.ones(50), EVEN_CAPTION), (np.r_[np.ones(50), 5 * np.ones(5)], ATTENTION_CAPTION)],
+    ids=["no weights", "even", "uneven"],
+)
+def test_moments_are_said_to_have_decided_only_where_some_weighed_more(
+    checkpoints, speech_file, monkeypatch, weights, caption
+):
+    weights = weights if weights is None else weights / weights.sum()
+    prediction = replace(checkpoints.main.predict(speech_file), attention=weights)
+    monkeypatch.setattr(checkpoints.main, "predict", lambda _: prediction)
+    answer = analyse.analyse(checkpoints, str(speech_file))
+    assert [text in answer for text in (PLAIN_CAPTION, EVEN_CAPTION, ATTENTION_CAPTION)].count(True) == 1
+    assert caption in answer
 
 
 def test_a_visitor_can_name_a_folder_only_where_that_is_allowed(classifier, speech_file, tmp_path):
