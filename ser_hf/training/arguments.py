@@ -11,6 +11,7 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from ..classifier import EMBEDDED
 from ..corpora.arguments import DatasetArguments
 from ..errors import ModelError
 
@@ -50,7 +51,10 @@ class ModelArguments(SpectrogramArguments):
     )
     model_name_or_path: str = field(
         default="openai/whisper-base",
-        metadata={"help": "Pretrained encoder: a Hub name or a folder. SER_WEIGHTS_DIR is searched first."},
+        metadata={
+            "help": "Pretrained encoder, or a checkpoint of ours to go on from: a Hub name, a folder, or 'embedded'. "
+            "SER_WEIGHTS_DIR is searched first."
+        },
     )
     revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the Hub repository."})
     num_encoder_layers: int | None = field(default=None, metadata={"help": "Keep the first n layers; all by default."})
@@ -201,7 +205,9 @@ def read_config(path: Path) -> list[str]:
 
 
 def find_encoder(name: str) -> str:
-    """A folder, or a Hub name; with SER_WEIGHTS_DIR set, its folder of that name (or NAME-encoder)"""
+    """A folder, or a Hub name; with SER_WEIGHTS_DIR set, its folder of that name (or NAME-encoder)."""
+    if name == "embedded":
+        return str(EMBEDDED)
     if Path(name).is_dir() or not os.environ.get("SER_WEIGHTS_DIR"):
         return name
     for suffix in ("", "-encoder"):

@@ -15,7 +15,7 @@ import torch
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import AutoConfig, EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from ..calibration import fit_temperature, fit_uncertainty_threshold, format_calibration
@@ -25,6 +25,7 @@ from ..errors import ModelError
 from ..evaluation import evaluate_classifier, format_report
 from ..hub import plan_push
 from ..modeling import (
+    SerConfig,
     SerFeatureExtractor,
     SerForAudioClassification,
     SpectrogramConfig,
@@ -89,30 +90,31 @@ def _build_spectrogram(
 def _build_transformer(
     model_args: ModelArguments, classes: dict
 ) -> tuple[SerForAudioClassification, SerFeatureExtractor]:
-    """A pretrained encoder with a new head."""
+    """A pretrained encoder with a new head, or a checkpoint of ours to go on from."""
     name = find_encoder(model_args.model_name_or_path)
-    options = {
-        field: getattr(model_args, field)
-        for field in (
-            "num_encoder_layers",
-            "first_pooled_layer",
-            "num_frozen_layers",
-            "freeze_feature_encoder",
-            "pooling_dim",
-            "head_dim",
-            "head_dropout",
-            "num_heads",
-        )
-    }
-    options |= classes
-    revision = {} if Path(name).is_dir() else {"revision": model_args.revision}
+    source = {} if Path(name).is_dir() else {"revision": model_args.revision}
     try:
         with quiet_loading():  # layers that are cut off would be listed as a problem
-            model = SerForAudioClassification.from_encoder(name, options, **revision)
+            if AutoConfig.from_pretrained(name, **source).model_type == SerConfig.model_type:
+                return _continue_from(name, source, model_args, classes)
+            options = {
+                field: getattr(model_args, field)
+                for field in (
+                    "num_encoder_layers",
+                    "first_pooled_layer",
+                    "num_frozen_layers",
+                    "freeze_feature_encoder",
+                    "pooling_dim",
+                    "head_dim",
+                    "head_dropout",
+                    "num_heads",
+                )
+            }
+            model = SerForAudioClassification.from_encoder(name, options | classes, **source)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The encoder '{name}' cannot be used: {str(error).strip().splitlines()[0]} Pass --model_name_or_path "
-            "with a Hub name, or with a folder that holds config.json and model.safetensors."
+            "with a Hub name, with a folder that holds config.json and model.safetensors, or with 'embedded'."
         ) from error
     is_whisper = model.config.encoder_config.model_type == "whisper"
     extractor = SerFeatureExtractor(
@@ -123,6 +125,34 @@ def _build_transformer(
         max_seconds=model_args.max_seconds,
     )
     return model, extractor
+
+
+def _continue_from(
+    name: str, source: dict, model_args: ModelArguments, classes: dict
+) -> tuple[SerForAudioClassification, SerFeatureExtractor]:
+    """A checkpoint of ours with its layers, its heads and its preparation of the sound; what may learn is new.
+
+    Its heads were made for its classes: for any other they are made anew, and so is what standardises their input.
+    """
+    config = SerConfig.from_pretrained(name, **source)
+    for field in ("num_frozen_layers", "freeze_feature_encoder", "head_dropout"):
+        setattr(config, field, getattr(model_args, field))
+    if config.num_frozen_layers > config.num_encoder_layers:
+        raise ValueError(f"num_frozen_layers is {config.num_frozen_layers} of {config.num_encoder_layers} layers.")
+    config.calibration_temperature, config.uncertainty_threshold = 1.0, 0.0  # of the former training
+    model = SerForAudioClassification.from_pretrained(name, config=config, dtype=torch.float32, **source)
+    before, after = list(config.id2label.values()), list(classes["id2label"].values())
+    if before == after:
+        logger.info("Going on from %s, its heads included: the classes are the same", name)
+    else:
+        logger.info("Going on from %s; its heads are made anew: they were for %s", name, ", ".join(before))
+        learned = {
+            key: value for key, value in model.state_dict().items() if not key.startswith(("heads.", "statistics_"))
+        }
+        config.id2label, config.label2id = classes["id2label"], classes["label2id"]
+        model = SerForAudioClassification(config)
+        model.load_state_dict(learned, strict=False)
+    return model, SerFeatureExtractor.from_pretrained(name, **source)
 
 
 @torch.no_grad()
@@ -198,7 +228,7 @@ def build_trainer(
     )
     if model_args.system == "ser-spectrogram":
         fit_to_training_clips(model, train_set, model_args.init_output_bias)
-    elif training_args.resume_from_checkpoint is None:
+    elif training_args.resume_from_checkpoint is None and not model.statistics_mean.any():  # a former one stays
         standardize(model, train_set, training_args, trainer.data_collator)
     return trainer
 

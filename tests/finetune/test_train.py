@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 from huggingface_hub import ModelCard
 
-from conftest import CORPUS_ACTORS, FAMILIES, tiny_encoder_config
+from conftest import CORPUS_ACTORS, FAMILIES, tiny_encoder_config, write_clip
 from ser_hf import EmotionClassifier, ModelError
 from ser_hf.modeling import SerConfig
 from ser_hf.modeling.modeling_ser import build_encoder
 from ser_hf.training.arguments import parse_arguments
-from ser_hf.training.fine_tuning import fine_tune
+from ser_hf.training.fine_tuning import build_model, fine_tune
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG_OF = {"whisper": "whisper_base", "wav2vec2": "wav2vec2_base", "hubert": "hubert_base", "wavlm": "wavlm_base"}
@@ -185,6 +186,62 @@ def test_views_kept_from_frozen_layers_train_a_checkpoint_that_answers(
     assert set(metrics["validation_speakers"]) < set(metrics["train_speakers"])
     assert not set(metrics["test"]["speakers"]) & set(metrics["train_speakers"])
     assert classifier.predict(speech_file).label in metrics["test"]["labels"]
+
+
+def test_training_goes_on_from_a_former_run(corpus_dir, encoder_dir, tmp_path, caplog):
+    caplog.set_level("INFO", logger="ser_hf")
+    first = arguments_for("whisper_base", encoder_dir(), corpus_dir, tmp_path / "first", "--num_train_epochs", "1")
+    fine_tune(*parse_arguments(first))
+    before = EmotionClassifier.from_pretrained(tmp_path / "first")
+    assert before.model.config.calibration_temperature != 1
+
+    # Without a step it still is what it was: heads, standardisation and the preparation of the sound.
+    arguments = arguments_for(
+        "whisper_base", str(tmp_path / "first"), corpus_dir, tmp_path / "second", "--learning_rate", "0",
+        "--head_learning_rate", "0", "--num_train_epochs", "1", "--trim_top_db", "5",
+    )  # fmt: skip
+    metrics = fine_tune(*parse_arguments(arguments))
+    assert "its heads included: the classes are the same" in caplog.text
+    assert EmotionClassifier.from_pretrained(tmp_path / "second").feature_extractor.trim_top_db == 30
+    assert metrics["temperature"] == pytest.approx(before.model.config.calibration_temperature, rel=1e-2)
+    first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("first", "second"))
+    assert first["test"]["unweighted_accuracy"] == second["test"]["unweighted_accuracy"]
+
+
+def test_a_former_run_gets_new_heads_for_other_classes(encoder_dir, corpus_dir, tmp_path, caplog):
+    caplog.set_level("INFO", logger="ser_hf")
+    first = arguments_for("whisper_base", encoder_dir(), corpus_dir, tmp_path / "first", "--max_steps", "1")
+    fine_tune(*parse_arguments(first))
+    recordings = tmp_path / "recordings"
+    for speaker in ("anna", "ben", "cleo"):
+        for clip in range(3):
+            write_clip(recordings / speaker / "happy" / f"{clip}.wav")
+            write_clip(recordings / speaker / "bored" / f"{clip}.wav")
+    arguments = arguments_for("whisper_base", str(tmp_path / "first"), recordings, tmp_path / "second")
+    arguments[arguments.index("--data_dir") : arguments.index("--data_dir") + 2] = ["--dataset", str(recordings)]
+    fine_tune(*parse_arguments([*arguments, "--num_train_epochs", "1", "--learning_rate", "0"]))
+    assert "heads are made anew: they were for neutral, calm" in caplog.text
+    before, after = (EmotionClassifier.from_pretrained(tmp_path / name).model for name in ("first", "second"))
+    assert list(after.config.id2label.values()) == ["happy", "bored"]
+    assert after.heads[0].classifier.out_features == 2
+    kept = [key for key in before.state_dict() if key.startswith(("encoder.", "pooling."))]
+    assert kept and all(torch.equal(before.state_dict()[key], after.state_dict()[key]) for key in kept)
+    assert not torch.equal(before.statistics_mean, after.statistics_mean)
+
+
+def test_the_embedded_checkpoint_is_a_start_too():
+    arguments = [str(REPOSITORY / "configs" / "whisper_base.yaml"), "--model_name_or_path", "embedded"]
+    model, _ = build_model(parse_arguments(arguments)[0], ["happy", "bored"])
+    assert model.config.num_encoder_layers == 4 and model.heads[0].classifier.out_features == 2
+
+
+def test_more_frozen_layers_than_a_former_run_has_are_one_sentence():
+    arguments = [
+        str(REPOSITORY / "configs" / "whisper_base.yaml"), "--model_name_or_path", "embedded",
+        "--num_frozen_layers", "6",
+    ]  # fmt: skip
+    with pytest.raises(ModelError, match="num_frozen_layers is 6 of 4 layers"):
+        build_model(parse_arguments(arguments)[0], ["happy", "bored"])
 
 
 def test_views_of_layers_that_are_trained_are_refused(corpus_dir, encoder_dir, tmp_path):
