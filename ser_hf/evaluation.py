@@ -226,9 +226,10 @@ def evaluate_classifier(
 def format_report(figures: dict, protocol: str) -> str:
     """The figures as text: never without the protocol that they were measured under."""
     speakers = figures["speakers"]
-    of_whom = (
-        f"of {len(speakers)} speakers ({', '.join(speakers)})" if speakers != [UNKNOWN] else "of unknown speakers"
-    )
+    many = "s" * (len(speakers) > 1)
+    of_whom = f"of {len(speakers)} speaker{many} ({', '.join(speakers)})"
+    if speakers == [UNKNOWN]:
+        of_whom = "of unknown speakers"
     lines = [
         f"{protocol}: {figures['clips']} clips {of_whom}",
         f"UA {100 * figures['unweighted_accuracy']:.2f} %   WA {100 * figures['accuracy']:.2f} %   "

@@ -1,5 +1,6 @@
 """Labels replaced by a map, and several corpora as one."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,6 +9,8 @@ from datasets import ClassLabel, Dataset, Value, concatenate_datasets
 from ser_hf.corpora import Corpus
 from ser_hf.errors import DatasetError
 from ser_hf.labels import LabelMap, emotion_of, in_order
+
+logger = logging.getLogger(__name__)
 
 
 def relabel(corpus: Corpus, label_map: LabelMap) -> Corpus:
@@ -58,7 +61,7 @@ def join(corpora: Sequence[Corpus], label_map: LabelMap | None = None) -> Corpus
     datasets = [part.dataset for part in parts]
     if not all("speaker" in dataset.column_names for dataset in datasets):  # known of some is not known
         datasets = [d.select_columns([c for c in d.column_names if c != "speaker"]) for d in datasets]
-    return Corpus(
+    joined = Corpus(
         name="+".join(names),
         dataset=concatenate_datasets(datasets),
         left_out=[item for part in parts for item in part.left_out],
@@ -67,6 +70,8 @@ def join(corpora: Sequence[Corpus], label_map: LabelMap | None = None) -> Corpus
         license="; ".join(dict.fromkeys(part.license for part in parts if part.license)),
         citation=" ".join(dict.fromkeys(part.citation for part in parts if part.citation)),
     )
+    logger.info("%s", joined.summary)  # what is wrong with the parts was told when they were read
+    return joined
 
 
 def _occurring(corpus: Corpus) -> tuple[str, ...]:

@@ -99,6 +99,10 @@ class AugmentationArguments:
         default_factory=lambda: [0.9, 1.1], metadata={"help": "Range of the time stretch; pitch stays."}
     )
     stretch_probability: float = field(default=0.0, metadata={"help": "Chance of a time stretch."})
+    formants: list[float] = field(
+        default_factory=lambda: [0.88, 1.14], metadata={"help": "Range of the formants' factor; pitch and tempo stay."}
+    )
+    formant_probability: float = field(default=0.0, metadata={"help": "Chance of moved formants."})
     silence_seconds: float = field(default=0.0, metadata={"help": "With noise: up to this much of it at either end."})
     babble_share: float = field(default=0.0, metadata={"help": "Share of the noises that are many voices at once."})
     reverberation_probability: float = field(default=0.0, metadata={"help": "Chance of a room around a clip."})
@@ -125,6 +129,7 @@ class AugmentationArguments:
             self.noise_probability,
             self.speed_probability,
             self.stretch_probability,
+            self.formant_probability,
             self.reverberation_probability,
             self.band_probability,
         )

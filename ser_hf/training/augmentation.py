@@ -15,6 +15,10 @@ from .arguments import AugmentationArguments
 BABBLE = Path(__file__).with_name("babble.flac")  # made by make_babble.py
 SPEED_GRID = 100  # speeds are rounded to 1/100, so that the resampler's ratio stays small
 STRETCH_FFT = 1024  # samples, 64 ms: long enough to hold a few periods of a low voice
+ENVELOPE_FFT = 512  # samples, 32 ms
+ENVELOPE_QUEFRENCY = 26  # samples, 1.6 ms: what lies below is vocal tract, a pitch period above it, up to 600 Hz
+ENVELOPE_ROUNDS = 4
+ENVELOPE_GAIN = 2.5  # natural logarithm, 22 dB: no frequency is raised or lowered by more
 LOW_EDGE_HZ, HIGH_EDGE_HZ = (50, 400), (3_000, 7_000)  # of the bands that microphones and lines let through
 REVERBERATION_SECONDS = (0.15, 0.8)  # RT60 from a small furnished room to a stairwell
 
@@ -73,6 +77,29 @@ def stretch_time(waveform: np.ndarray, rate: float) -> np.ndarray:
     return torch.istft(stretched, STRETCH_FFT, hop, window=window, length=round(len(waveform) / rate)).numpy()
 
 
+def move_formants(waveform: np.ndarray, factor: float) -> np.ndarray:
+    """Formants `factor` times as high, as of a shorter vocal tract if above 1; pitch and length stay.
+
+    The spectral envelope, smoothed by the cepstrum, is stretched along the frequency axis in every frame.
+    """
+    window, hop = torch.hann_window(ENVELOPE_FFT), ENVELOPE_FFT // 4
+    missing = max(0, ENVELOPE_FFT - len(waveform))
+    padded = torch.from_numpy(np.pad(waveform, (0, missing)))
+    spectrum = torch.stft(padded, ENVELOPE_FFT, hop, window=window, return_complex=True)
+    level = spectrum.abs().clamp(min=1e-5).log()  # (bins, frames)
+    envelope = torch.full_like(level, -torch.inf)
+    for _ in range(ENVELOPE_ROUNDS):  # the "true envelope" (Röbel and Rodet, 2005): it lies on the harmonics
+        cepstrum = torch.fft.irfft(level.maximum(envelope), dim=0)
+        cepstrum[ENVELOPE_QUEFRENCY : ENVELOPE_FFT - ENVELOPE_QUEFRENCY + 1] = 0
+        envelope = torch.fft.rfft(cepstrum, dim=0).real
+    bins = len(envelope)
+    position = (torch.arange(bins) / factor).clamp(max=bins - 1)
+    below = position.long().clamp(max=bins - 2)
+    moved = torch.lerp(envelope[below], envelope[below + 1], (position - below)[:, None])
+    gain = (moved - envelope).clamp(-ENVELOPE_GAIN, ENVELOPE_GAIN).exp()
+    return torch.istft(spectrum * gain, ENVELOPE_FFT, hop, window=window, length=len(padded)).numpy()[: len(waveform)]
+
+
 def limit_band(waveform: np.ndarray, low: float, high: float) -> np.ndarray:
     """Nothing below `low` or above `high` Hz, as over a telephone or a cheap microphone."""
     spectrum = np.fft.rfft(waveform)
@@ -105,6 +132,8 @@ def augment(waveform: np.ndarray, settings: AugmentationArguments, rng: np.rando
         waveform = change_speed(waveform, rng.uniform(*settings.speed))
     if rng.random() < settings.stretch_probability:
         waveform = stretch_time(waveform, rng.uniform(*settings.stretch))
+    if settings.formant_probability and rng.random() < settings.formant_probability:
+        waveform = move_formants(waveform, rng.uniform(*settings.formants))
     if settings.reverberation_probability and rng.random() < settings.reverberation_probability:
         waveform = reverberate(waveform, rng.uniform(*REVERBERATION_SECONDS), rng)
     if rng.random() < settings.noise_probability:

@@ -143,9 +143,13 @@ def _continue_from(
     model = SerForAudioClassification.from_pretrained(name, config=config, dtype=torch.float32, **source)
     before, after = list(config.id2label.values()), list(classes["id2label"].values())
     if before == after:
-        logger.info("Going on from %s, its heads included: the classes are the same", name)
+        logger.info("Going on from %s, its heads included: the classes are the same", model_args.model_name_or_path)
     else:
-        logger.info("Going on from %s; its heads are made anew: they were for %s", name, ", ".join(before))
+        logger.info(
+            "Going on from %s; its heads are made anew: they were for %s",
+            model_args.model_name_or_path,
+            ", ".join(before),
+        )
         learned = {
             key: value for key, value in model.state_dict().items() if not key.startswith(("heads.", "statistics_"))
         }
@@ -271,7 +275,6 @@ def fine_tune(
     training_args.resume_from_checkpoint = _checkpoint_to_resume(training_args)
     corpus, fold = load_data(data_args)
     protocol = fold.protocol
-    logger.info("%s", corpus.summary)
     processes = f", {training_args.world_size} processes" if training_args.world_size > 1 else ""
     logger.info("%s, fold %d%s", protocol, fold.number, processes)
     trainer = build_trainer(model_args, data_args, augmentation_args, training_args, corpus, fold)

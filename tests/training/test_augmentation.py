@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 
 from ser_hf.audio import MIN_SECONDS, SAMPLING_RATE
 from ser_hf.training.arguments import AugmentationArguments
@@ -18,6 +19,7 @@ from ser_hf.training.augmentation import (
     limit_band,
     mask_spectrogram,
     mix_noise,
+    move_formants,
     reverberate,
 )
 
@@ -46,6 +48,22 @@ def test_speed_changes_length_and_pitch_together(speed):
     faster = change_speed(tone(), speed)
     assert len(faster) == pytest.approx(SAMPLING_RATE / speed, abs=50)
     assert peak_frequency(faster) == pytest.approx(440 * speed, rel=0.01)
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.0, 1.2])
+def test_formants_move_and_the_pitch_stays(factor):
+    """A buzz of 125 Hz through a resonance at 1500 Hz: the loudest harmonic moves to `factor` times that."""
+    buzz = np.zeros(SAMPLING_RATE, dtype=np.float32)
+    buzz[:: SAMPLING_RATE // 125] = 1
+    resonance = 2 * np.cos(2 * np.pi * 1500 / SAMPLING_RATE) * 0.97
+    vowel = lfilter([1], [1, -resonance, 0.97**2], buzz).astype(np.float32)
+    moved = move_formants(vowel, factor)
+    assert len(moved) == len(vowel)
+    peak = peak_frequency(moved)
+    assert peak == pytest.approx(1500 * factor, abs=125)  # to the harmonic
+    assert peak / 125 == pytest.approx(round(peak / 125), abs=0.02)  # a harmonic of the same pitch
+    if factor == 1:
+        assert np.allclose(moved, vowel, atol=1e-5 * np.abs(vowel).max() + 1e-6)
 
 
 def test_a_time_stretch_keeps_the_pitch():
