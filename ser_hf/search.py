@@ -23,9 +23,9 @@ from .corpora import Corpus
 from .errors import DatasetError, ModelError, SerError
 from .markdown import table, write_between_markers
 from .results import fold_numbers
-from .search_space import flow, read_space
+from .search_space import flow, read_ideas, read_space
 from .settings import different_settings, portable, settings_of
-from .splits import Fold, describe
+from .splits import Fold, describe, rotate_validation
 from .training.arguments import DataArguments, SerTrainingArguments, parse_arguments
 from .training.fine_tuning import build_model, build_trainer, load_data
 from .training.folds import settle_protocol
@@ -37,10 +37,14 @@ STUDY = "search"  # name of the one study in a study.db
 METRIC = "eval_unweighted_accuracy"
 WARMUP_EPOCHS = 3  # no trial is pruned before: until then the learning rate has hardly risen
 STEPS_PER_FOLD = 10_000  # more than a trial has epochs: an epoch of the second fold is step 10,001, of any trial
+UNCHANGED = "the configuration itself"  # of a search through ideas
 FINISHED, PRUNED, FAILED, STOPPED = "finished", "pruned", "failed", "stopped"
 STATES = {
     TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED, TrialState.RUNNING: "running",
 }  # fmt: skip
+
+
+Folds = dict[str, tuple[int, Corpus, Fold]]  # name → number of the fold, corpus, rows; several may share a number
 
 
 @dataclass
@@ -50,8 +54,16 @@ class SearchArguments:
         default=None, metadata={"help": "Where the study is kept; runs/<config>/search by default."}
     )
     space: str = field(default=str(SPACE), metadata={"help": "YAML of the settings to search, field by field."})
+    ideas: str | None = field(
+        default=None,
+        metadata={"help": "YAML of ideas, each with its settings: they are tried one by one, in place of a space."},
+    )
     folds: list[int] | None = field(
         default=None, metadata={"help": "Judge by the mean over the validation speakers of these; by default one."}
+    )
+    validation_folds: int = field(
+        default=1,
+        metadata={"help": "Above 1: each training speaker of a fold is held out once, in so many trainings a trial."},
     )
     search_seed: int = field(default=0, metadata={"help": "Seed of the sampler; that of training is --seed."})
     output: str | None = field(default=None, metadata={"help": "Markdown file that gets the table of the trials."})
@@ -75,6 +87,8 @@ def parse_search(arguments: Sequence[str] | None = None) -> tuple[SearchArgument
         raise ModelError("Give a configuration first, such as configs/whisper_base.yaml.")
     if options.num_trials < 1:
         raise ModelError(f"--num_trials is {options.num_trials}; at least 1 is needed.")
+    if options.validation_folds < 1:
+        raise ModelError(f"--validation_folds is {options.validation_folds}; at least 1 is needed.")
     options.study_dir = options.study_dir or str(Path("runs") / Path(rest[0]).stem / "search")
     return options, rest
 
@@ -102,7 +116,7 @@ def search(options: SearchArguments, rest: Sequence[str]) -> FrozenTrial:
         raise ModelError(f"Another search is at work in {plan.folder}: pass another --study_dir.") from error
 
 
-def _search(plan: "SearchPlan", folds: dict[int, tuple[Corpus, Fold]]) -> FrozenTrial:
+def _search(plan: "SearchPlan", folds: "Folds") -> FrozenTrial:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told here, failed ones without a traceback
     storage = optuna.storages.RDBStorage(f"sqlite:///{plan.folder / 'study.db'}")
     kept = {"storage": storage, "study_name": STUDY, "direction": "maximize", "load_if_exists": True}
@@ -110,6 +124,8 @@ def _search(plan: "SearchPlan", folds: dict[int, tuple[Corpus, Fold]]) -> Frozen
     _check_same_search(study, plan)
     _queue(study, plan)
     remaining = plan.options.num_trials - sum(_is_done(study, trial) for trial in study.trials)
+    if plan.ideas:
+        remaining = sum(trial.state == TrialState.WAITING for trial in study.trials)
     try:
         if remaining > 0:
             SearchTrainer(plan, folds).hyperparameter_search(
@@ -118,7 +134,9 @@ def _search(plan: "SearchPlan", folds: dict[int, tuple[Corpus, Fold]]) -> Frozen
                 n_trials=remaining,
                 backend="optuna",
                 sampler=plan.sampler(len(study.trials)),
-                pruner=optuna.pruners.MedianPruner(n_warmup_steps=WARMUP_EPOCHS),
+                pruner=optuna.pruners.NopPruner()  # an idea has a figure of its own
+                if plan.ideas
+                else optuna.pruners.MedianPruner(n_warmup_steps=WARMUP_EPOCHS),
                 catch=(SerError, torch.OutOfMemoryError),
                 **kept,
             )
@@ -142,7 +160,8 @@ class SearchPlan:
 
     def __init__(self, options: SearchArguments, rest: Sequence[str]):
         self.options, self.rest, self.folder = options, list(rest), Path(options.study_dir)
-        self.space = read_space(Path(options.space))
+        self.ideas = read_ideas(Path(options.ideas)) if options.ideas else {}
+        self.space = {} if self.ideas else read_space(Path(options.space))
         groups = parse_arguments(self.rest)
         if next(group for group in groups if isinstance(group, SerTrainingArguments)).world_size > 1:
             raise ModelError("A search runs in one process: start it with python, not with torchrun or accelerate.")
@@ -153,24 +172,41 @@ class SearchPlan:
             self.data_args.protocol, self.data_args.num_folds, options.folds or [self.data_args.fold]
         )
         self.config = _config_as_given(self.rest)
-        for name, part in self.space.items():  # before anything is trained: the tenth trial is hours away
+        # Before anything is trained: the tenth trial is hours away.
+        for name, part in self.space.items():
             for value in part.samples():
-                if value is not None and value != []:
-                    words = map(str, value if isinstance(value, list) else [value])
-                    _parse([*self.rest, f"--{name}", *words], f"{options.space}, {name}: {flow(value)} cannot be set")
+                self._check(options.space, name, value)
+        for settings in self.ideas.values():
+            for name, value in settings.items():
+                self._check(options.ideas, name, value)
 
-    def load_folds(self) -> dict[int, tuple[Corpus, Fold]]:
-        """Number → corpus and fold."""
-        folds = {number: load_data(dataclasses.replace(self.data_args, fold=number)) for number in self.numbers}
-        if not all(fold.validation for _, fold in folds.values()):
+    def _check(self, file: str, name: str, value) -> None:
+        if value is not None and value != []:
+            words = map(str, value if isinstance(value, list) else [value])
+            _parse([*self.rest, f"--{name}", *words], f"{file}, {name}: {flow(value)} cannot be set")
+
+    def load_folds(self) -> Folds:
+        folds = {}
+        for number in self.numbers:
+            corpus, fold = load_data(dataclasses.replace(self.data_args, fold=number))
+            if self.options.validation_folds == 1:
+                folds[str(number)] = (number, corpus, fold)
+                continue
+            parts = rotate_validation(corpus.dataset, fold, self.options.validation_folds, self.data_args.split_seed)
+            folds.update({f"{number}_{turn}": (number, corpus, part) for turn, part in enumerate(parts, start=1)})
+        if not all(fold.validation for *_, fold in folds.values()):
             raise DatasetError("A search judges by validation speakers, and there are none: set validation_speakers.")
         return folds
 
     def suggest(self, trial: Trial) -> dict:
         """The settings of a trial: field → value as a configuration has it."""
+        if self.ideas:
+            return trial.user_attrs["settings"]
         return {name: part.value(part.suggest(trial, name)) for name, part in self.space.items()}
 
     def settings_of(self, trial: FrozenTrial) -> dict:
+        if self.ideas:
+            return trial.user_attrs["settings"]
         return {name: self.space[name].value(drawn) for name, drawn in trial.params.items()}
 
     def folder_of(self, number: int) -> Path:
@@ -196,11 +232,11 @@ class SearchTrainer(SerTrainer):
     code of finetune/train.py. This one's own model is that of the configuration, which is so tried before any trial.
     """
 
-    def __init__(self, plan: SearchPlan, folds: dict[int, tuple[Corpus, Fold]]):
+    def __init__(self, plan: SearchPlan, folds: Folds):
         self.plan, self.folds = plan, folds
         quiet = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
         model_args, *_, args = parse_arguments([*plan.rest, *quiet, "--output_dir", str(plan.folder)])
-        labels = next(iter(folds.values()))[0].dataset.features["label"].names
+        labels = next(iter(folds.values()))[1].dataset.features["label"].names
         super().__init__(model_init=lambda: build_model(model_args, labels)[0], args=args)
 
     def train(self, resume_from_checkpoint=None, trial: Trial | None = None, ignore_keys_for_eval=None) -> None:
@@ -213,13 +249,14 @@ class SearchTrainer(SerTrainer):
         plan, name = self.plan, f"Trial {trial.number}"
         write_trials(trial.study, plan)  # those until now
         settings = self.hp_space(trial)
-        print(f"{name}: " + ", ".join(f"{field} {flow(value)}" for field, value in settings.items()), flush=True)
+        idea = [trial.user_attrs["idea"]] if plan.ideas else []
+        print(f"{name}: " + ", ".join([*idea, *_words(settings)]), flush=True)
         folder = plan.folder_of(trial.number)
         plan.write_config(folder / "config.yaml", settings, f"{name} of finetune/search.py.")
         scores: list[float] = []
         try:
-            for number in self.folds:
-                scores.append(self._train_fold(number, folder, ReportCallback(trial, scores)))
+            for fold in self.folds:
+                scores.append(self._train_fold(fold, folder, ReportCallback(trial, scores)))
         except optuna.TrialPruned:
             print(f"{name}: pruned", flush=True)
             raise
@@ -236,11 +273,12 @@ class SearchTrainer(SerTrainer):
         self.objective = float(np.mean(scores))
         print(f"{name}: validation UA {100 * self.objective:.1f} %", flush=True)
 
-    def _train_fold(self, number: int, folder: Path, report: "ReportCallback") -> float:
+    def _train_fold(self, name: str, folder: Path, report: "ReportCallback") -> float:
         """UA on the fold's validation speakers, of the weights that training ends with."""
         config = str(folder / "config.yaml")
-        arguments = [config, "--fold", str(number), "--output_dir", str(folder / f"fold_{number}")]
-        trainer = build_trainer(*_parse(arguments, f"{config} cannot be used"), *self.folds[number])
+        number, corpus, fold = self.folds[name]
+        arguments = [config, "--fold", str(number), "--output_dir", str(folder / f"fold_{name}")]
+        trainer = build_trainer(*_parse(arguments, f"{config} cannot be used"), corpus, fold)
         trainer.add_callback(report)
         trainer.train()
         trainer.remove_callback(report)  # what follows is no epoch
@@ -276,10 +314,12 @@ def write_trials(study: optuna.Study, plan: SearchPlan) -> None:
         )
         plan.write_config(plan.folder / "best.yaml", plan.settings_of(best), comment)
     with (plan.folder / "trials.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["number", "state", "validation_ua", "minutes", *plan.space, "error"])
+        names = ["idea", "settings"] if plan.ideas else list(plan.space)
+        writer = csv.DictWriter(file, ["number", "state", "validation_ua", "minutes", *names, "error"])
         writer.writeheader()
         for row in rows:
-            writer.writerow({name: flow(value) if isinstance(value, list) else value for name, value in row.items()})
+            plain = {name: flow(value) if isinstance(value, list) else value for name, value in row.items()}
+            writer.writerow(plain)
     text = format_trials(rows, plan)
     (plan.folder / "trials.md").write_text(text + "\n", encoding="utf-8")
     if plan.options.output:
@@ -290,31 +330,42 @@ def format_trials(rows: Sequence[dict], plan: SearchPlan) -> str:
     """Markdown: the trials, the best first, and how they came about."""
     rows = [row for row in rows if row["state"] != STOPPED]  # they came again
     rows.sort(key=lambda row: (row["state"] != FINISHED, -(row["validation_ua"] or 0)))
+    columns = ["idea", "settings"] if plan.ideas else list(plan.space)
     lines = [
         [
             str(row["number"]),
             row["state"],
             "–" if row["validation_ua"] is None else f"{100 * row['validation_ua']:.1f}",
             "–" if row["minutes"] is None else f"{row['minutes']:.1f}",
-            *(flow(row[name]) if name in row else "–" for name in plan.space),
+            *(_cell(row[name]) if name in row else "–" for name in columns),
         ]
         for row in rows
     ]
     counts = {state: sum(row["state"] == state for row in rows) for state in (FINISHED, PRUNED, FAILED)}
-    options = ["--num_trials", str(len(rows)), "--folds", *map(str, plan.numbers)]
-    if plan.options.space != str(SPACE):
+    options = ["--folds", *map(str, plan.numbers)]
+    if plan.options.validation_folds > 1:
+        options += ["--validation_folds", str(plan.options.validation_folds)]
+    if plan.ideas:
+        options += ["--ideas", plan.options.ideas]
+    else:
+        options += ["--num_trials", str(len(rows))]
+    if not plan.ideas and plan.options.space != str(SPACE):
         options += ["--space", plan.options.space]
     if plan.options.search_seed:
         options += ["--search_seed", str(plan.options.search_seed)]
+    pruned = " A pruned trial was below the median of the others at the same epoch, and has the UA it had there."
+    whose = f"of held-out training speakers, fold {_and(plan.numbers)}"
+    if plan.options.validation_folds > 1:
+        whose += f", each of them once (mean of {plan.options.validation_folds} trainings a fold)"
     notes = [
         "Trials: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count) + ".",
         f"Protocol: {describe(plan.data_args.protocol, plan.data_args.num_folds)}.",
-        f"Validation UA: of held-out training speakers, fold {_and(plan.numbers)}; no test clip was seen. A pruned "
-        "trial was below the median of the others at the same epoch, and has the UA it had there.",
+        f"Validation UA: {whose}; no test clip was seen.{pruned if counts[PRUNED] else ''}",
         f"Command: `python finetune/search.py {' '.join(portable([*plan.rest, *options]))}`",
     ]
-    header = ["trial", "state", "validation UA %", "minutes", *plan.space]
-    return "\n\n".join([table(header, lines, text=(1,)), "\n".join(f"- {note}" for note in notes)])
+    header = ["trial", "state", "validation UA %", "minutes", *columns]
+    words = (1, 4, 5) if plan.ideas else (1,)
+    return "\n\n".join([table(header, lines, text=words), "\n".join(f"- {note}" for note in notes)])
 
 
 def _row(study: optuna.Study, plan: SearchPlan, trial: FrozenTrial) -> dict:
@@ -323,15 +374,29 @@ def _row(study: optuna.Study, plan: SearchPlan, trial: FrozenTrial) -> dict:
         "state": STOPPED if _was_stopped(study, trial) else STATES[trial.state],
         "validation_ua": trial.value,
         "minutes": trial.duration.total_seconds() / 60 if trial.duration else None,
-        **plan.settings_of(trial),
+        **(_named(trial) if plan.ideas else plan.settings_of(trial)),
         "error": trial.user_attrs.get("error"),
     }
+
+
+def _named(trial: FrozenTrial) -> dict:
+    return {"idea": trial.user_attrs["idea"], "settings": ", ".join(_words(trial.user_attrs["settings"])) or "–"}
+
+
+def _words(settings: dict) -> list[str]:
+    return [f"{name} {flow(value)}" for name, value in settings.items()]
+
+
+def _cell(value) -> str:
+    return value if isinstance(value, str) else flow(value)
 
 
 def _check_same_search(study: optuna.Study, plan: SearchPlan) -> None:
     """A study's trials can be compared: they share their data, their configuration and their space."""
     space = {name: dataclasses.asdict(part) for name, part in plan.space.items()}
     current = {"configuration": plan.settings, "space": space, "folds": {"folds": plan.numbers}}
+    if plan.options.validation_folds > 1:
+        current["folds"]["validation_folds"] = plan.options.validation_folds
     for name, value in current.items():
         changed = different_settings(study.user_attrs.get(name, value), value)
         if changed:
@@ -343,7 +408,14 @@ def _check_same_search(study: optuna.Study, plan: SearchPlan) -> None:
 
 
 def _queue(study: optuna.Study, plan: SearchPlan) -> None:
-    """Stopped trials come again. The very first is the configuration itself, where the space has its values."""
+    """Stopped trials come again. The very first is the configuration itself, where the space has its values.
+
+    Ideas come in their order, those that were added to the file later as well.
+    """
+    known = [(trial.user_attrs.get("idea"), trial.user_attrs.get("settings")) for trial in study.trials]
+    for idea, settings in ({UNCHANGED: {}} | plan.ideas).items() if plan.ideas else ():
+        if (idea, settings) not in known:
+            study.enqueue_trial({}, user_attrs={"idea": idea, "settings": settings})
     if not study.trials:
         drawn = {name: part.drawn(plan.values[name]) for name, part in plan.space.items()}
         if None not in drawn.values():
@@ -351,10 +423,14 @@ def _queue(study: optuna.Study, plan: SearchPlan) -> None:
     for trial in study.trials:
         stopped = trial.state == TrialState.RUNNING or trial.user_attrs.get("interrupted")
         if stopped and trial.number not in _begun_again(study):
-            study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+            study.enqueue_trial(trial.params, user_attrs={**_idea(trial), "again": trial.number})
         if trial.state == TrialState.RUNNING:
             _remove_checkpoints(plan.folder_of(trial.number))
             study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _idea(trial: FrozenTrial) -> dict:
+    return {name: trial.user_attrs[name] for name in ("idea", "settings") if name in trial.user_attrs}
 
 
 def _remove_checkpoints(folder: Path) -> None:

@@ -73,14 +73,7 @@ def read_space(path: Path) -> Space:
         ModelError: it does not exist, is not YAML, names a field that there is not or that a trial may not set, or has
             a range that is none.
     """
-    if not path.is_file():
-        raise ModelError(f"There is no search space {path}; pass --space with a YAML file of fields to search.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ModelError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict) or not content:
-        raise ModelError(f"{path} has to hold lines of 'field: {{low: 1.0e-5, high: 1.0e-3}}' or 'field: [choices]'.")
+    content = _read(path, "'field: {low: 1.0e-5, high: 1.0e-3}' or 'field: [choices]'")
     types = _searchable()
     space: Space = {}
     for name, entry in content.items():
@@ -89,6 +82,35 @@ def read_space(path: Path) -> Space:
         read = _choices if isinstance(entry, list) else _range
         space[name] = read(entry, types[name], f"{path}, {name}: {flow(entry)}")
     return space
+
+
+def read_ideas(path: Path) -> dict[str, dict]:
+    """A YAML file of `what is tried: {field: value, …}` → the same; other fields stay as the configuration has them.
+
+    Raises:
+        ModelError: it does not exist, is not YAML, or names a field that there is not or that a trial may not set.
+    """
+    content = _read(path, "'what is tried: {field: value, …}'")
+    types = _searchable()
+    for idea, settings in content.items():
+        if not isinstance(settings, dict) or not settings:
+            raise ModelError(f"{path}, {idea}: {{field: value, …}} is expected, {flow(settings)} came.")
+        for name in settings:
+            if name not in types:
+                raise ModelError(f"{path}, {idea}: '{name}', {_why_not(str(name), types)}")
+    return {str(idea): settings for idea, settings in content.items()}
+
+
+def _read(path: Path, lines: str) -> dict:
+    if not path.is_file():
+        raise ModelError(f"There is no file {path}; a YAML file with lines of {lines} is expected.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ModelError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict) or not content:
+        raise ModelError(f"{path} has to hold lines of {lines}.")
+    return content
 
 
 def flow(value) -> str:

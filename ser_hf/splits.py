@@ -4,7 +4,7 @@ Only the columns `label`, `speaker`, `gender` and `corpus` are read; no audio is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,6 +160,22 @@ def get_fold(folds: Sequence[Fold], number: int) -> Fold:
         if fold.number == number:
             return fold
     raise DatasetError(f"There is no fold {number}; the folds are {', '.join(str(fold.number) for fold in folds)}.")
+
+
+def rotate_validation(dataset: "Dataset", fold: Fold, times: int, seed: int = 0) -> list[Fold]:
+    """`times` folds with the test rows of `fold`, in which every other speaker is held out for validation once.
+
+    A choice that four speakers decide is theirs; here all the training speakers of a fold have a say.
+
+    Raises:
+        DatasetError: fewer training speakers than `times`, or speakers unknown.
+    """
+    rows = sorted([*fold.train, *fold.validation])
+    parts = make_folds(dataset.select(rows), "speaker", num_folds=times, validation_speakers=0, seed=seed)
+    return [
+        replace(fold, train=[rows[row] for row in part.train], validation=[rows[row] for row in part.test])
+        for part in parts
+    ]
 
 
 def assert_no_leak(dataset: "Dataset", fold: Fold) -> None:

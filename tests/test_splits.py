@@ -15,6 +15,7 @@ from ser_hf.splits import (
     describe,
     get_fold,
     make_folds,
+    rotate_validation,
 )
 
 ACTORS = [f"{actor:02d}" for actor in range(1, 25)]
@@ -291,6 +292,26 @@ def test_a_fold_is_found_by_its_number(ravdess):
     assert get_fold(folds, 4) is folds[3]
     with pytest.raises(DatasetError, match="no fold 7; the folds are 1, 2, 3, 4, 5, 6"):
         get_fold(folds, 7)
+
+
+@settings(deadline=None, max_examples=20)
+@given(times=st.integers(2, 20), number=st.integers(1, 6))
+def test_every_training_speaker_is_held_out_once_and_no_test_speaker_ever(ravdess, times, number):
+    fold = get_fold(make_folds(ravdess, "emobox"), number)
+    turns = rotate_validation(ravdess, fold, times)
+    assert len(turns) == times
+    assert sorted(row for turn in turns for row in turn.validation) == sorted([*fold.train, *fold.validation])
+    for turn in turns:
+        assert turn.test == fold.test and sorted([*turn.train, *turn.validation]) == sorted(
+            [*fold.train, *fold.validation]
+        )
+        assert_no_leak(ravdess, turn)
+
+
+def test_there_are_no_more_turns_than_training_speakers(ravdess):
+    fold = get_fold(make_folds(ravdess, "emobox"), 1)
+    with pytest.raises(DatasetError, match="20"):
+        rotate_validation(ravdess, fold, 21)
 
 
 def test_a_leak_of_rows_or_speakers_is_found():

@@ -17,7 +17,7 @@ import ser_hf.search
 from conftest import tiny_encoder_config
 from ser_hf import DatasetError, ModelError
 from ser_hf.markdown import markers
-from ser_hf.search import MARKERS, METRIC, SPACE, STUDY, SearchTrainer, parse_search, search
+from ser_hf.search import MARKERS, METRIC, SPACE, STUDY, UNCHANGED, SearchPlan, SearchTrainer, parse_search, search
 from ser_hf.search_space import Choices, Range, read_space
 from ser_hf.training.arguments import parse_arguments
 from ser_hf.training.fine_tuning import build_trainer, fine_tune
@@ -155,6 +155,51 @@ def test_no_test_clip_reaches_a_trainer_and_settings_of_every_group_do(command, 
         run(command("--num_trials", "2"))
 
 
+IDEAS_TEXT = """
+no dropout: {head_dropout: 0.0}
+slow heads: {head_learning_rate: 1.0e-5, speed: [0.95, 1.05]}
+"""
+
+
+def test_ideas_are_tried_one_by_one_beside_the_configuration_itself(command, trainers):
+    Path("ideas.yaml").write_text(IDEAS_TEXT)
+    Path("RESULTS.md").write_text("\n".join(markers(f"{MARKERS}tiny")) + "\n")
+    arguments = command("--ideas", "ideas.yaml", "--validation_folds", "2", "--output", "RESULTS.md")
+    run(arguments)
+    assert [trial.user_attrs["idea"] for trial in study().trials] == [UNCHANGED, "no dropout", "slow heads"]
+    # Each of the four training speakers was held out once in every trial, and nobody of the test side was there.
+    folds = [arguments[-1] for arguments, *_ in trainers]
+    assert [arguments[0].head_dropout for arguments, *_ in trainers] == [0.3, 0.3, 0.0, 0.0, 0.3, 0.3]
+    one, other = folds[:2]
+    assert one.train == other.validation and other.train == one.validation
+    assert one.test == other.test and not set(one.test) & {*one.train, *one.validation}
+    text = Path("RESULTS.md").read_text()
+    assert "| slow heads | head_learning_rate 1.0e-05, speed [0.95, 1.05] |" in text
+    assert "each of them once (mean of 2 trainings a fold)" in text
+    assert "--validation_folds 2 --ideas ideas.yaml" in text
+    assert {row["idea"] for row in trials()} == {UNCHANGED, "no dropout", "slow heads"}
+
+    # An idea that is added later is the only one that is tried then.
+    Path("ideas.yaml").write_text(IDEAS_TEXT + "one head: {num_heads: 1}\n")
+    trainers.clear()
+    run(arguments)
+    assert len(trainers) == 2 and len(trials()) == 4
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("bold: 3", r"bold: \{field: value, …\} is expected, 3 came"),
+    ("bold: {head_dropot: 0.1}", "bold: 'head_dropot', which is no field .* mean 'head_dropout'"),
+    ("bold: {fold: 2}", "bold: 'fold', which says what is judged"),
+    ("bold: {num_heads: many}", "num_heads: many cannot be set"),
+    ("[]", "lines of 'what is tried"),
+])  # fmt: skip
+def test_a_wrong_idea_is_one_sentence(text, expected, command, trainers):
+    Path("ideas.yaml").write_text(text)
+    with pytest.raises(ModelError, match=expected):
+        run(command("--ideas", "ideas.yaml"))
+    assert not trainers
+
+
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(command, trainers):
     space = "num_frozen_layers: [1, 7]\nlearning_rate: {low: 1e-4, high: 1e-2, log: true}"  # the encoder has 2 layers
     arguments = command("--num_trials", "4", space=space)
@@ -265,6 +310,15 @@ def test_the_committed_space_holds_the_configuration_that_it_is_for():
     groups = parse_arguments([str(REPOSITORY / "configs" / "whisper_base.yaml")])
     values = {name: value for group in groups for name, value in vars(group).items()}
     assert {name for name, part in space.items() if part.drawn(values[name]) is None} == set()
+
+
+def test_the_committed_ideas_are_other_settings_than_those_of_the_configuration():
+    configs = REPOSITORY / "configs"
+    given = parse_search([str(configs / "whisper_base.yaml"), "--ideas", str(configs / "ideas_whisper_base.yaml")])
+    plan = SearchPlan(*given)
+    assert len(plan.ideas) >= 8
+    for idea, settings in plan.ideas.items():
+        assert all(plan.values[name] != value for name, value in settings.items()), idea
 
 
 def test_what_is_drawn_is_what_a_configuration_says():
