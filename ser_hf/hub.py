@@ -272,6 +272,20 @@ def _reason(error: BaseException, repo_id: str) -> str:
     return f"The Hub refused {repo_id} ({said}): nothing was changed there. Try again later."
 
 
+def destination(repo_id: str, token: str | None, dry_run: Path | None) -> str:
+    """The name in full, where the token may push to it; for a dry run, a name that the Hub would take.
+
+    Raises:
+        HubError: see `full_repo_id`; a name that cannot be, or a folder that is not empty.
+    """
+    if dry_run is None:
+        return full_repo_id(repo_id, token)
+    require_empty(dry_run)
+    with hub_errors(repo_id):
+        validate_repo_id(repo_id)
+    return repo_id
+
+
 def push_checkpoint(
     checkpoint: str | Path,
     repo_id: str,
@@ -290,12 +304,7 @@ def push_checkpoint(
     Raises:
         HubError, ModelError: see `full_repo_id`, `stage_checkpoint`, `verify_checkpoint` and `push_folder`.
     """
-    if dry_run is None:
-        repo_id = full_repo_id(repo_id, token)
-    else:
-        require_empty(dry_run)
-        with hub_errors(repo_id):
-            validate_repo_id(repo_id)
+    repo_id = destination(repo_id, token, dry_run)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkpoint"
         if stage_checkpoint(checkpoint, folder, repo_id):

@@ -12,11 +12,10 @@ import pyarrow.parquet
 from datasets import Audio, ClassLabel, Dataset, DatasetInfo, Features, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
-from huggingface_hub.utils import validate_repo_id
 
 from .corpora import Corpus
 from .errors import DatasetError
-from .hub import describe_files, full_repo_id, hub_errors, push_folder, require_empty
+from .hub import describe_files, destination, push_folder
 from .licenses import card_fields, may_be_passed_on
 from .markdown import table
 from .splits import choose_protocol, describe, make_folds
@@ -208,12 +207,7 @@ def push_dataset(
             f"The licence of {corpus.name}, {corpus.license or 'not known'}, does not let a copy of it be published. "
             "If you own it, name its licence with --license; if its owner allows it, say so with --i_may_redistribute."
         )
-    if dry_run is None:
-        repo_id = full_repo_id(repo_id, token)
-    else:
-        require_empty(dry_run)
-        with hub_errors(repo_id):
-            validate_repo_id(repo_id)
+    repo_id = destination(repo_id, token, dry_run)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "dataset"
         stage_dataset(corpus, folder, repo_id, protocol, shard_bytes)
