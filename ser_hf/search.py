@@ -25,7 +25,7 @@ from .markdown import table, write_between_markers
 from .results import fold_numbers
 from .search_space import flow, read_ideas, read_space
 from .settings import different_settings, portable, settings_of
-from .splits import Fold, describe, rotate_validation
+from .splits import LEAKY_PROTOCOLS, Fold, describe, rotate_validation
 from .training.arguments import DataArguments, SerTrainingArguments, parse_arguments
 from .training.fine_tuning import build_model, build_trainer, load_data
 from .training.folds import settle_protocol
@@ -354,7 +354,9 @@ def format_trials(rows: Sequence[dict], plan: SearchPlan) -> str:
     if plan.options.search_seed:
         options += ["--search_seed", str(plan.options.search_seed)]
     pruned = " A pruned trial was below the median of the others at the same epoch, and has the UA it had there."
-    whose = f"of held-out training speakers, fold {_and(plan.numbers)}"
+    leaky = plan.data_args.protocol in LEAKY_PROTOCOLS
+    whose = "of held-out training clips, whose speakers are trained on" if leaky else "of held-out training speakers"
+    whose += f", fold {_and(plan.numbers)}"
     if plan.options.validation_folds > 1:
         whose += f", each of them once (mean of {plan.options.validation_folds} trainings a fold)"
     notes = [
