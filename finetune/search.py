@@ -3,12 +3,12 @@
     python finetune/search.py configs/whisper_base.yaml --data_dir RAVDESS [--num_trials 20] [--folds 1 2 …]
         [--space configs/search_space.yaml] [--study_dir DIR] [--output RESULTS.md] [--num_train_epochs 10 …]
 
-With --ideas, the settings that a file names are tried one by one; with --validation_folds K, a trial trains K times, so
-that every training speaker of a fold is held out once.
+With --ideas, the settings that a file names are tried one by one; with --validation_folds K, a trial trains K times,
+so that every training speaker of a fold is held out once.
 
-Stopped, it goes on where it was when the same command is given again; with more --num_trials, it goes on further. DIR
-then holds best.yaml, for finetune/train.py and finetune/cross_validate.py, and every trial in trials.csv and trials.md;
-with --output the latter also stands between <!-- search-CONFIG:start --> and <!-- search-CONFIG:end -->.
+Stopped, it goes on where it was when the same command is given again; with more --num_trials, it goes on further.
+DIR then holds best.yaml, for finetune/train.py and finetune/cross_validate.py, and every trial in trials.csv and
+trials.md; with --output the latter also stands between <!-- search-CONFIG:start --> and <!-- search-CONFIG:end -->.
 """
 
 import logging
