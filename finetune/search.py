@@ -8,7 +8,8 @@ so that every training speaker of a fold is held out once.
 
 Stopped, it goes on where it was when the same command is given again; with more --num_trials, it goes on further.
 DIR then holds best.yaml, for finetune/train.py and finetune/cross_validate.py, and every trial in trials.csv and
-trials.md; with --output the latter also stands between <!-- search-CONFIG:start --> and <!-- search-CONFIG:end -->.
+trials.md; with --output the latter also stands between <!-- search-NAME:start --> and <!-- search-NAME:end -->.
+NAME is that of the configuration, or --name.
 """
 
 import logging

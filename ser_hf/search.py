@@ -32,7 +32,7 @@ from .training.folds import settle_protocol
 from .training.trainer import SerTrainer
 
 SPACE = Path(__file__).parents[1] / "configs" / "search_space.yaml"
-MARKERS = "search-"  # and the name of the configuration: the part of the Markdown file that is written here
+MARKERS = "search-"  # and the name of the search: the part of the Markdown file that is written here
 STUDY = "search"  # name of the one study in a study.db
 METRIC = "eval_unweighted_accuracy"
 WARMUP_EPOCHS = 3  # no trial is pruned before: until then the learning rate has hardly risen
@@ -50,8 +50,9 @@ Folds = dict[str, tuple[int, Corpus, Fold]]  # name → number of the fold, corp
 @dataclass
 class SearchArguments:
     num_trials: int = field(default=20, metadata={"help": "Trials in all, those of earlier calls included."})
+    name: str | None = field(default=None, metadata={"help": "Name of the search; that of the configuration file."})
     study_dir: str | None = field(
-        default=None, metadata={"help": "Where the study is kept; runs/<config>/search by default."}
+        default=None, metadata={"help": "Where the study is kept; runs/<name>/search by default."}
     )
     space: str = field(default=str(SPACE), metadata={"help": "YAML of the settings to search, field by field."})
     ideas: str | None = field(
@@ -89,7 +90,8 @@ def parse_search(arguments: Sequence[str] | None = None) -> tuple[SearchArgument
         raise ModelError(f"--num_trials is {options.num_trials}; at least 1 is needed.")
     if options.validation_folds < 1:
         raise ModelError(f"--validation_folds is {options.validation_folds}; at least 1 is needed.")
-    options.study_dir = options.study_dir or str(Path("runs") / Path(rest[0]).stem / "search")
+    options.name = options.name or Path(rest[0]).stem
+    options.study_dir = options.study_dir or str(Path("runs") / options.name / "search")
     return options, rest
 
 
@@ -323,7 +325,7 @@ def write_trials(study: optuna.Study, plan: SearchPlan) -> None:
     text = format_trials(rows, plan)
     (plan.folder / "trials.md").write_text(text + "\n", encoding="utf-8")
     if plan.options.output:
-        write_between_markers(Path(plan.options.output), text, MARKERS + Path(plan.rest[0]).stem)
+        write_between_markers(Path(plan.options.output), text, MARKERS + plan.options.name)
 
 
 def format_trials(rows: Sequence[dict], plan: SearchPlan) -> str:
@@ -342,7 +344,8 @@ def format_trials(rows: Sequence[dict], plan: SearchPlan) -> str:
         for row in rows
     ]
     counts = {state: sum(row["state"] == state for row in rows) for state in (FINISHED, PRUNED, FAILED)}
-    options = ["--folds", *map(str, plan.numbers)]
+    options = ["--name", plan.options.name] if plan.options.name != Path(plan.rest[0]).stem else []
+    options += ["--folds", *map(str, plan.numbers)]
     if plan.options.validation_folds > 1:
         options += ["--validation_folds", str(plan.options.validation_folds)]
     if plan.ideas:

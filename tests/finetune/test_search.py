@@ -163,8 +163,8 @@ slow heads: {head_learning_rate: 1.0e-5, speed: [0.95, 1.05]}
 
 def test_ideas_are_tried_one_by_one_beside_the_configuration_itself(command, trainers):
     Path("ideas.yaml").write_text(IDEAS_TEXT)
-    Path("RESULTS.md").write_text("\n".join(markers(f"{MARKERS}tiny")) + "\n")
-    arguments = command("--ideas", "ideas.yaml", "--validation_folds", "2", "--output", "RESULTS.md")
+    Path("RESULTS.md").write_text("\n".join(markers(f"{MARKERS}mine")) + "\n")
+    arguments = command("--name", "mine", "--ideas", "ideas.yaml", "--validation_folds", "2", "--output", "RESULTS.md")
     run(arguments)
     assert [trial.user_attrs["idea"] for trial in study().trials] == [UNCHANGED, "no dropout", "slow heads"]
     # Each of the four training speakers was held out once in every trial, and nobody of the test side was there.
@@ -176,7 +176,7 @@ def test_ideas_are_tried_one_by_one_beside_the_configuration_itself(command, tra
     text = Path("RESULTS.md").read_text()
     assert "| slow heads | head_learning_rate 1.0e-05, speed [0.95, 1.05] |" in text
     assert "each of them once (mean of 2 trainings a fold)" in text
-    assert "--validation_folds 2 --ideas ideas.yaml" in text
+    assert "--name mine --folds 1 --validation_folds 2 --ideas ideas.yaml" in text
     assert {row["idea"] for row in trials()} == {UNCHANGED, "no dropout", "slow heads"}
 
     # An idea that is added later is the only one that is tried then.
