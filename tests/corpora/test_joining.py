@@ -37,8 +37,10 @@ def counts(corpus) -> dict[str, int]:
     return {name: labels.count(number) for number, name in enumerate(names)}
 
 
-def test_corpora_are_joined_over_their_common_emotions(data):
+def test_corpora_are_joined_over_their_common_emotions(data, caplog):
+    caplog.set_level("INFO", logger="ser_hf")
     joined = load(data, "ravdess", "emodb")
+    assert caplog.messages[-1] == joined.summary  # what they come to together, after each by itself
     assert joined.name == "ravdess+emodb"
     assert counts(joined) == {"happy": 5, "sad": 5, "angry": 5}
     assert set(joined.dataset["speaker"]) == {"ravdess/01", "ravdess/02", "ravdess/03", "emodb/03", "emodb/08"}
