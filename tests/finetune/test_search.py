@@ -314,7 +314,9 @@ def test_the_committed_space_holds_the_configuration_that_it_is_for():
 
 def test_the_committed_ideas_are_other_settings_than_those_of_the_configuration():
     configs = REPOSITORY / "configs"
-    given = parse_search([str(configs / "whisper_base.yaml"), "--ideas", str(configs / "ideas_whisper_base.yaml")])
+    given = parse_search(
+        [str(configs / "whisper_base_before_search.yaml"), "--ideas", str(configs / "ideas_whisper_base.yaml")]
+    )
     plan = SearchPlan(*given)
     assert len(plan.ideas) >= 8
     for idea, settings in plan.ideas.items():
