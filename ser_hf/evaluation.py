@@ -226,8 +226,7 @@ def evaluate_classifier(
 def format_report(figures: dict, protocol: str) -> str:
     """The figures as text: never without the protocol that they were measured under."""
     speakers = figures["speakers"]
-    many = "s" * (len(speakers) > 1)
-    of_whom = f"of {len(speakers)} speaker{many} ({', '.join(speakers)})"
+    of_whom = f"of {len(speakers)} speaker{'s' * (len(speakers) > 1)} ({', '.join(speakers)})"
     if speakers == [UNKNOWN]:
         of_whom = "of unknown speakers"
     lines = [

@@ -42,8 +42,6 @@ FINISHED, PRUNED, FAILED, STOPPED = "finished", "pruned", "failed", "stopped"
 STATES = {
     TrialState.COMPLETE: FINISHED, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED, TrialState.RUNNING: "running",
 }  # fmt: skip
-
-
 Folds = dict[str, tuple[int, Corpus, Fold]]  # name → number of the fold, corpus, rows; several may share a number
 
 
@@ -118,7 +116,7 @@ def search(options: SearchArguments, rest: Sequence[str]) -> FrozenTrial:
         raise ModelError(f"Another search is at work in {plan.folder}: pass another --study_dir.") from error
 
 
-def _search(plan: "SearchPlan", folds: "Folds") -> FrozenTrial:
+def _search(plan: "SearchPlan", folds: Folds) -> FrozenTrial:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told here, failed ones without a traceback
     storage = optuna.storages.RDBStorage(f"sqlite:///{plan.folder / 'study.db'}")
     kept = {"storage": storage, "study_name": STUDY, "direction": "maximize", "load_if_exists": True}

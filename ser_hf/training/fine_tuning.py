@@ -21,7 +21,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from ..calibration import fit_temperature, fit_uncertainty_threshold, format_calibration
 from ..classifier import EmotionClassifier, quiet_loading
 from ..corpora import Corpus
-from ..errors import ModelError
+from ..errors import DatasetError, ModelError
 from ..evaluation import evaluate_classifier, format_report
 from ..hub import plan_push
 from ..modeling import (
@@ -159,6 +159,32 @@ def _continue_from(
     return model, SerFeatureExtractor.from_pretrained(name, **source)
 
 
+def _assert_unheard(model_args: ModelArguments, corpus: Corpus, fold: Fold) -> None:
+    """A checkpoint that training goes on from brings what it heard: its training speakers cannot be tested on.
+
+    Raises:
+        DatasetError: a test speaker is one of them, by the metrics.json beside the checkpoint.
+    """
+    path = Path(find_encoder(model_args.model_name_or_path)) / "metrics.json"
+    if model_args.system != "ser" or not path.is_file():
+        return
+    former = json.loads(path.read_text(encoding="utf-8"))
+    heard = _qualified(former["dataset"], former["train_speakers"]) & _qualified(
+        corpus.name, _speakers(corpus, fold.test)
+    )
+    if heard:
+        raise DatasetError(
+            f"{model_args.model_name_or_path} was trained on speakers of fold {fold.number}'s test side "
+            f"({', '.join(sorted(heard))}): its figures would be of voices it has heard. Choose a fold without them, "
+            "or start from the encoder."
+        )
+
+
+def _qualified(dataset: str, speakers: list[str]) -> set[str]:
+    """Speakers with their corpus before them, which those of a joined set have already."""
+    return set(speakers) if "+" in dataset else {f"{dataset}/{speaker}" for speaker in speakers}
+
+
 @torch.no_grad()
 def standardize(
     model: SerForAudioClassification, train_set: SpeechDataset, args: SerTrainingArguments, collator: Collator
@@ -277,6 +303,7 @@ def fine_tune(
     protocol = fold.protocol
     processes = f", {training_args.world_size} processes" if training_args.world_size > 1 else ""
     logger.info("%s, fold %d%s", protocol, fold.number, processes)
+    _assert_unheard(model_args, corpus, fold)
     trainer = build_trainer(model_args, data_args, augmentation_args, training_args, corpus, fold)
     model, train_set, validation_set = trainer.model, trainer.train_dataset, trainer.eval_dataset
     trained = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)

@@ -11,7 +11,7 @@ import transformers
 from huggingface_hub import ModelCard
 
 from conftest import CORPUS_ACTORS, FAMILIES, tiny_encoder_config, write_clip
-from ser_hf import EmotionClassifier, ModelError
+from ser_hf import DatasetError, EmotionClassifier, ModelError
 from ser_hf.modeling import SerConfig
 from ser_hf.modeling.modeling_ser import build_encoder
 from ser_hf.training.arguments import parse_arguments
@@ -233,6 +233,14 @@ def test_the_embedded_checkpoint_is_a_start_too():
     arguments = [str(REPOSITORY / "configs" / "whisper_base.yaml"), "--model_name_or_path", "embedded"]
     model, _ = build_model(parse_arguments(arguments)[0], ["happy", "bored"])
     assert model.config.num_encoder_layers == 4 and model.heads[0].classifier.out_features == 2
+
+
+def test_no_fold_is_tested_on_whom_a_former_run_has_heard(corpus_dir, tmp_path):
+    """The embedded checkpoint never heard actor 1, but actors 2 to 6, and every fold of these six has one of them."""
+    for fold in (1, 2, 3):
+        arguments = arguments_for("whisper_base", "embedded", corpus_dir, tmp_path / "run", "--fold", str(fold))
+        with pytest.raises(DatasetError, match=r"embedded was trained on speakers .*ravdess/0[2-6]"):
+            fine_tune(*parse_arguments(arguments))
 
 
 def test_more_frozen_layers_than_a_former_run_has_are_one_sentence():
